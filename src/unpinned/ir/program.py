@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Define programs: threads of atomic steps over small integers, as frozen dataclasses.
+
+A system is a tuple of shared variables and a tuple of threads. A thread is a list of steps; where it stands is the
+number of the step that it takes next. A step is one atomic action, a tree: statements, then either a branch into two
+bodies or a goto. Every path through the tree is one *leaf*. What one step does, no other CPU sees half done; between
+two steps any other CPU may run. Memory is sequentially consistent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unpinned.errors import Pos
+
+# ---- variables -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Var:
+    """A variable: `size` integers, each from `lo` to `hi` and at first `init`.
+
+    `type` is what the values mean: int, bool, gfn, pfn (0 is none, frames count from 1), range, result, or the kind
+    of a lock (spinlock, mutex, rwsem). `shared` names are "component.field"; local ones "method.name".
+    """
+
+    name: str
+    type: str
+    lo: int
+    hi: int
+    size: int = 1
+    init: int = 0
+
+
+# ---- expressions: no side effects, no calls ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Const:
+    """An integer; booleans are 0 and 1."""
+
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A local variable of the thread, or one element of a local array."""
+
+    name: str
+    index: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A shared variable, or one element of a shared array."""
+
+    name: str
+    index: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operator: not, and, or, ==, !=, <, <=, >, >=, +, -, *, or `?:` (condition, then, else).
+
+    Comparisons and the logical ones give 0 or 1; any value but 0 is true.
+    """
+
+    op: str
+    args: tuple[Expr, ...]
+
+
+Expr = Const | Local | Shared | Op
+
+TRUE = Const(1)
+FALSE = Const(0)
+
+# ---- statements --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Set:
+    """Store `value` in `target`; the value always fits (a Check stands before it where it might not).
+
+    A `reset` gives a dead local its initial value again; no report tells of it.
+    """
+
+    target: Local | Shared
+    value: Expr
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choose:
+    """Let `target` be any value of lo..hi-1 that makes `where` true (`where` may name the target)."""
+
+    target: Local
+    lo: Expr
+    hi: Expr
+    where: Expr = TRUE
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The step cannot be taken unless `cond`; stands before every Set and Choose of its path."""
+
+    cond: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Unless `cond`, the step breaks `rule` (or reaches a limit of the model) and ends there.
+
+    The broken state has the step's effects up to here, the code of the rule in `broken`, and no successor.
+    """
+
+    cond: Expr
+    rule: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Note that `event` has happened in the search; no part of the state."""
+
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Words for the report, with {name} for the values of `args` (name, type, expression); no part of the state."""
+
+    text: str
+    args: tuple[tuple[str, str, Expr], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A source line that this path runs through; no part of the state."""
+
+    pos: Pos
+
+
+Stmt = Set | Choose | Wait | Check | Cover | Note | Mark
+
+# ---- steps and threads ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Go on at step `target` of the thread."""
+
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Go on in `then` if `cond` is true, else in `orelse`; still the same atomic step."""
+
+    cond: Expr
+    then: Body
+    orelse: Body
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Statements in order, then the end of the path or a branch."""
+
+    stmts: tuple[Stmt, ...]
+    end: Goto | Branch
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One atomic step: its tree, where it stands in the source, in which method, and the locks held before it.
+
+    `method` is a call path such as "zap/invalidate_range_start"; `held` are names of shared lock variables.
+    """
+
+    body: Body
+    pos: Pos
+    method: str
+    held: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A CPU: a vCPU (`kind` "vcpu") or an mm operation ("op"); begins at step 0 and, an op, ends at step `done`.
+
+    `done` is no index of `steps`: a thread that stands there takes no more steps. A thread for which it is None
+    never ends.
+    """
+
+    name: str
+    kind: str
+    locals: tuple[Var, ...]
+    steps: tuple[Step, ...]
+    done: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A plan beside a scenario: what every engine searches.
+
+    `faulting` has one expression for each thread: whether a guest fault of it is under way (None for mm operations).
+    `promised` are the rules whose violation ends a path.
+    """
+
+    name: str
+    shared: tuple[Var, ...]
+    threads: tuple[Thread, ...]
+    faulting: tuple[Expr | None, ...]
+    promised: frozenset[str]
+
+
+# ---- walking -----------------------------------------------------------------------------------------------------
+
+
+def leaves(body: Body, path: tuple[Stmt, ...] = ()) -> Iterator[tuple[tuple[Stmt, ...], Goto]]:
+    """Yield every path through a tree: its statements in order (branch conditions left out) and its goto."""
+    path += body.stmts
+    if isinstance(body.end, Goto):
+        yield path, body.end
+    else:
+        yield from leaves(body.end.then, path)
+        yield from leaves(body.end.orelse, path)
+
+
+def reads(expr: Expr) -> Iterator[Local | Shared]:
+    """Yield every variable that an expression reads, indices included."""
+    if isinstance(expr, Local | Shared):
+        yield expr
+        if expr.index is not None:
+            yield from reads(expr.index)
+    elif isinstance(expr, Op):
+        for arg in expr.args:
+            yield from reads(arg)
