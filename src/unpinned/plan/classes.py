@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read the plans of a file as validated syntax, inheritance resolved; nothing is executed or imported."""
+
+from __future__ import annotations
+
+import ast
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unpinned.errors import PlanError, Pos
+from unpinned.plan.attributes import Value
+from unpinned.plan.expressions import is_super
+from unpinned.plan.members import ClassDef, FieldDecl, MethodDef
+from unpinned.plan.modules import Reader
+from unpinned.plan.source import Source
+from unpinned.plan.subset import method_calls
+from unpinned.plan.vocabulary import HOOKS, LATER_HOOKS, MM_CALLS, hook_meant, listed, nearest
+
+__all__ = ["FieldDecl", "MethodDef", "PlanClass", "read_model", "read_plans"]
+
+
+@dataclass(frozen=True)
+class PlanClass:
+    """A plan, with all that it inherits.
+
+    `lineage` has the class names, most derived first, without SecondaryMMU. `methods` has the most derived
+    definition of each; `supers` what `super().method()` means, by (class that says it, method).
+    `operations` and `promises` are None where the plan does not say.
+    """
+
+    name: str
+    source: Source
+    pos: Pos
+    doc: str
+    lineage: tuple[str, ...]
+    fields: dict[str, FieldDecl]
+    methods: dict[str, MethodDef]
+    supers: dict[tuple[str, str], MethodDef]
+    era: str
+    operations: tuple[str, ...] | None
+    promises: tuple[str, ...] | None
+    waive: dict[str, str]
+
+
+def read_plans(path: str | os.PathLike[str]) -> tuple[PlanClass, ...]:
+    """Return the plans that a file defines, in order.
+
+    A class without page_fault is no plan, and is left out if another class of the file derives from it.
+
+    :raises PlanError: if the file is no plan file, or defines no plan.
+    """
+    reader = Reader(model=False)
+    module = reader.module(path)
+    bases = {id(plan.base) for plan in module.defined}
+    called = {name for plan in reader.classes() for fn in plan.methods.values() for name, _ in method_calls(fn.node)}
+    plans: list[PlanClass] = []
+    for defined in module.defined:
+        plan = _resolve(defined)
+        if "page_fault" not in plan.methods and id(defined) in bases:
+            continue
+        _check_names(defined, called)
+        if "page_fault" not in plan.methods:
+            hint = "Write `def page_fault(self, gfn, write):`, which returns REPLAY, MAPPED or FAULT."
+            raise defined.source.error(defined.node, f"`{plan.name}` has no page_fault", hint)
+        plans.append(plan)
+    if not plans:
+        hint = "Define one: `class Kvm(SecondaryMMU):`."
+        raise PlanError("this file defines no plan", Pos(module.source.path, 1, text=module.source.lines[0]), hint)
+    return tuple(plans)
+
+
+def read_model(path: str | os.PathLike[str], name: str) -> PlanClass:
+    """Return one subclass of Model, read in the dialect of models.
+
+    :raises PlanError: if the file is no model file, or defines no such model.
+    """
+    module = Reader(model=True).module(path)
+    for defined in module.defined:
+        if defined.name == name:
+            return _resolve(defined)
+    shown = ", ".join(defined.name for defined in module.defined) or "none"
+    raise PlanError(f"{module.source.path} has no model `{name}`", None, f"There are: {shown}.")
+
+
+def _lineage(defined: ClassDef) -> list[ClassDef]:
+    """Return a class and its bases, most derived first."""
+    lineage = [defined]
+    while lineage[-1].base is not None:
+        lineage.append(lineage[-1].base)
+    return lineage
+
+
+def _resolve(defined: ClassDef) -> PlanClass:
+    """Join a class with what it inherits."""
+    lineage = _lineage(defined)
+    names = tuple(plan.name for plan in lineage)
+    if len(set(names)) < len(names):
+        hint = "Give this one another name."
+        raise defined.source.error(defined.node, f"`{defined.name}` and a base of it share a name", hint)
+    fields: dict[str, FieldDecl] = {}
+    methods: dict[str, MethodDef] = {}
+    supers: dict[tuple[str, str], MethodDef] = {}
+    attributes: dict[str, Value] = {}
+    for plan in reversed(lineage):
+        _check_overrides(plan, fields, methods)
+        supers |= {(plan.name, name): method for name, method in methods.items()}
+        fields |= plan.fields
+        methods |= plan.methods
+        attributes |= plan.attributes
+    for plan in lineage:
+        _check_supers(plan, supers)
+    era, waive = attributes.get("era", "2008"), attributes.get("waive", {})
+    operations, promises = attributes.get("operations"), attributes.get("promises")
+    return PlanClass(
+        name=defined.name,
+        source=defined.source,
+        pos=defined.source.pos(defined.node),
+        doc=ast.get_docstring(defined.node) or "",
+        lineage=names,
+        fields=fields,
+        methods=methods,
+        supers=supers,
+        era=era if isinstance(era, str) else "2008",
+        operations=operations if isinstance(operations, tuple) else None,
+        promises=promises if isinstance(promises, tuple) else None,
+        waive=waive if isinstance(waive, dict) else {},
+    )
+
+
+def _check_overrides(plan: ClassDef, fields: dict[str, FieldDecl], methods: dict[str, MethodDef]) -> None:
+    """Refuse a class that turns what it inherits into something of another kind."""
+    for name, decl in plan.fields.items():
+        node = _declaration(plan, name)
+        if name in methods:
+            what = f"`{name}` is a method of `{methods[name].owner}`, and a field here"
+            raise plan.source.error(node, what, "Rename one.")
+        if name in fields and _shape(fields[name]) != _shape(decl):
+            what = f"`{name}` is inherited as a {' of '.join(_shape(fields[name]))}"
+            raise plan.source.error(node, what, "Give this one another name, or leave it out.")
+    for name, method in plan.methods.items():
+        if name in fields:
+            raise plan.source.error(method.node, f"`{name}` is inherited as a field", "Rename one.")
+
+
+def _declaration(plan: ClassDef, name: str) -> ast.AST:
+    """Return the node that declares a field in a class."""
+    assigns = (stmt for stmt in plan.node.body if isinstance(stmt, ast.Assign))
+    return next(stmt for stmt in assigns if isinstance(stmt.targets[0], ast.Name) and stmt.targets[0].id == name)
+
+
+def _shape(decl: FieldDecl) -> tuple[str, ...]:
+    """Return the kinds of a field and of what it holds, which a subclass may not change."""
+    return (decl.kind, *(_shape(decl.of) if decl.of else ()))
+
+
+def _check_supers(plan: ClassDef, supers: dict[tuple[str, str], MethodDef]) -> None:
+    """Refuse `super().m()` where no base has the method."""
+    for name, call in _super_calls(plan):
+        if (plan.name, name) not in supers:
+            hint, close = f"Write `self.{name}(...)`.", ""
+            if name not in MM_CALLS:
+                known = [method for owner, method in supers if owner == plan.name]
+                close = nearest(name, known)
+                hint = f"Above `{plan.name}` there are: {listed(known) or 'none'}."
+            raise plan.source.error(call, f"no class above `{plan.name}` defines `{name}`{close}", hint)
+
+
+def _super_calls(plan: ClassDef) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the name and the node of every `super().m(...)` in a class."""
+    for method in plan.methods.values():
+        for name, call in method_calls(method.node):
+            if isinstance(call.func, ast.Attribute) and is_super(call.func.value):
+                yield name, call
+
+
+def _check_names(defined: ClassDef, called: set[str]) -> None:
+    """Refuse methods that nobody calls and whose names say that the mm was meant to."""
+    for plan in _lineage(defined):
+        for name, method in plan.methods.items():
+            if name in called or name in HOOKS:
+                continue
+            if name in LATER_HOOKS:
+                hint = f"The mm calls {listed(HOOKS)}; a helper must be called by `self.{name}(...)`."
+                raise plan.source.error(method.node, f"`{name}` is not modelled yet", hint)
+            close = hook_meant(name)
+            if close:
+                hint = f"The mm calls {listed(HOOKS)}; a helper must be called by `self.{name}(...)`."
+                raise plan.source.error(method.node, f"nobody calls `{name}`{close}", hint)

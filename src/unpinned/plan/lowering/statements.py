@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lower methods to the steps of a thread: statements, loops, locks and calls, which are inlined."""
+
+from __future__ import annotations
+
+import ast
+from typing import Final
+
+from unpinned.ir.flow import Edge, Node, fuse
+from unpinned.ir.program import Check, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Thread
+from unpinned.ir.rules import LIMIT
+from unpinned.plan.lowering.builder import Component, Frame, Loop
+from unpinned.plan.lowering.calls import HOOK_TYPES, Calls
+from unpinned.plan.lowering.values import RESULTS, TYPE_NAMES, Dims, Val
+
+#: Hooks that return nothing; page_fault returns a result.
+FAULT_HOOK: Final = "page_fault"
+
+
+class Lowerer(Calls):
+    """Lower the statements of methods."""
+
+    # ---- statements
+
+    def block(self, body: list[ast.stmt]) -> None:
+        for stmt in body:
+            self.statement(stmt)
+
+    def statement(self, stmt: ast.stmt) -> None:
+        match stmt:
+            case ast.Pass() | ast.Expr(value=ast.Constant()):
+                pass
+            case ast.Expr(value=ast.Call() as call):
+                self.call(call)
+            case ast.Assign(targets=[ast.Name() as target], value=ast.Call(func=ast.Name(id="per_page")) as call):
+                self.declare_array(target, call)
+            case ast.Assign(targets=[target], value=value):
+                self.store(target, self.value(value), stmt)
+            case ast.AugAssign():
+                self.augmented(stmt)
+            case ast.If():
+                self.if_(stmt)
+            case ast.While():
+                self.while_(stmt)
+            case ast.For():
+                self.for_(stmt)
+            case ast.With():
+                self.with_(stmt, list(stmt.items))
+            case ast.Return():
+                self.return_(stmt)
+            case ast.Raise():
+                self.fail_fault(stmt)
+            case ast.Break() | ast.Continue():
+                self.leave_loop(stmt)
+            case _:
+                raise self.error(stmt, "this statement is not in the language")
+        if not isinstance(stmt, ast.With | ast.If | ast.For | ast.While):
+            self.mark(stmt)
+
+    def store(self, target: ast.expr, value: Val, node: ast.stmt) -> None:
+        """Lower an assignment to a local, an element of a local array, or a field."""
+        if isinstance(target, ast.Name):
+            self.set_local(target, value, node)
+        elif isinstance(target, ast.Subscript) and isinstance(target.value, ast.Name):
+            array = self.array_element(target).expr
+            assert isinstance(array, Local)
+            self.local(Set(array, value.expr), node)
+        else:
+            var, ref = self.field(target)
+            if var.type in ("spinlock", "mutex", "rwsem"):
+                raise self.error(target, f"{ast.unparse(target)} is a lock", "Take it: `with LOCK:`.")
+            self.store_field(ref, self.need(value, var.type, target).expr, node)
+
+    def store_field(self, ref: Shared, value: Expr, node: ast.AST) -> None:
+        """Emit the step that stores a field; a counter must not go below zero, nor past its width."""
+        component = next(c for c in self.components.values() if ref.name.startswith(f"{c.prefix}."))
+        shown = ref.name.split(".", 1)[1]
+        var, decl, _ = self.field_var(component, shown)
+        checks: list[Stmt] = []
+        if isinstance(value, Const) and value.value > var.hi:
+            hint = f"Counter(bits=N) holds 0 to 2**N - 1; {shown} holds 0 to {var.hi}."
+            raise self.error(node, f"constant out of range: {shown} cannot hold {value.value}", hint)
+        if decl.kind == "Counter" and not (isinstance(value, Const) and value.value >= 0):
+            if isinstance(value, Op) and value.op == "-" and not self.model:
+                checks.append(Cover("rule:balance"))
+            checks += [
+                Check(Op(">=", (value, Const(0))), "balance", f"{shown} goes below zero"),
+                Check(Op("<=", (value, Const(var.hi))), LIMIT, f"the counter {shown} passed its width, 0..{var.hi}"),
+            ]
+        self.shared([*checks, Set(ref, value)], node)
+
+    def set_local(self, target: ast.Name, value: Val, node: ast.AST) -> None:
+        frame, name = self.frame, target.id
+        if value.type == "none":
+            raise self.error(node, "nothing is returned there that could be kept", "Call it on a line of its own.")
+        if name in frame.fixed:
+            raise self.error(target, f"{name} is the variable of a loop and may not be set", "Take another name.")
+        if name in RESULTS or (self.model and name in ("NONE", "PAGES", "FRAMES", "VCPUS")):
+            raise self.error(target, f"{name} is a word of the language", "Take another name.")
+        if name not in frame.vars:
+            frame.vars[name] = self.fresh(value.type, name)
+        held = frame.vars[name]
+        if held.type != value.type and not self.model:
+            what = f"{name} holds {TYPE_NAMES[held.type]} and would hold {TYPE_NAMES[value.type]}"
+            raise self.error(node, what, "A local keeps the type that it was first given.")
+        self.assign(held, value, node)
+        if frame.assigned is not None:
+            frame.assigned |= {name}
+
+    def augmented(self, stmt: ast.AugAssign) -> None:
+        """Lower `x += e`: on a field the read and the write are two steps, with `e` between them."""
+        op = {ast.Add: "+", ast.Sub: "-"}[type(stmt.op)]
+        if isinstance(stmt.target, ast.Name):
+            old = self.need(self.name(stmt.target), "int", stmt.target).expr
+            self.set_local(stmt.target, Val("int", (Op(op, (old, self.number(stmt.value))),)), stmt)
+            return
+        var, ref = self.field(stmt.target)
+        if var.type != "int" and not self.model:
+            raise self.error(stmt, f"{ast.unparse(stmt.target)} is not a number", "Only a Counter can be added to.")
+        old = ref
+        if not self.atomic:
+            read = self.fresh("int")
+            assert isinstance(read.expr, Local)
+            self.shared([Set(read.expr, ref)], stmt)
+            old = read.expr
+        self.store_field(ref, Op(op, (old, self.number(stmt.value))), stmt)
+
+    # ---- control flow
+
+    def if_(self, stmt: ast.If) -> None:
+        yes, no = self.test(stmt.test)
+        before = self.frame.assigned
+        self.merge(yes)
+        self.mark(stmt)
+        self.block(stmt.body)
+        yes, then = self.flow.pending, self.frame.assigned
+        self.merge(no)
+        self.frame.assigned = before
+        self.mark(stmt)
+        self.block(stmt.orelse)
+        self.merge(yes, self.flow.pending)
+        self.frame.assigned = _both(then, self.frame.assigned)
+
+    def while_(self, stmt: ast.While) -> None:
+        loop = Loop(len(self.locks))
+        head = self._here(stmt, stmt if not self.model else None)
+        for_ever = isinstance(stmt.test, ast.Constant) and bool(stmt.test.value)
+        exits: list[frozenset[str] | None] = []
+        if not for_ever:
+            yes, no = self.test(stmt.test)
+            loop.breaks += no
+            exits.append(self.frame.assigned)
+            self.merge(yes)
+        self.frame.loops.append(loop)
+        self.block(stmt.body)
+        self.frame.loops.pop()
+        self._close(loop, head, exits)
+
+    def for_(self, stmt: ast.For) -> None:
+        assert isinstance(stmt.target, ast.Name)
+        name, frame = stmt.target.id, self.frame
+        if name in frame.vars:
+            raise self.error(stmt.target, f"{name} is set already", "Take another name for the loop's variable.")
+        if self.model and isinstance(stmt.iter, ast.Name) and stmt.iter.id in ("PAGES", "FRAMES", "VCPUS"):
+            count = getattr(self.dims, stmt.iter.id.lower())
+            first, type_ = (1, "page") if stmt.iter.id == "FRAMES" else (0, "int")
+            self._unrolled(stmt, name, [Const(first + i) for i in range(count)], None, type_)
+            return
+        start, end = self.need(self.value(stmt.iter), "range", stmt.iter).exprs
+        if self.atomic:
+            self._unrolled(stmt, name, [Const(i) for i in range(self.dims.pages)], (start, end), "gfn")
+            return
+        gfn = self.fresh("gfn", name)
+        self.assign(gfn, Val("gfn", (start,)), stmt)
+        head = self._here(stmt, None)
+        loop = Loop(len(self.locks))
+        yes, no = self.branch(Op("<", (gfn.expr, end)), stmt)
+        self.merge(yes)
+        exits = [frame.assigned]
+        self._loop_body(stmt, name, gfn, loop)
+        self.merge(self.flow.pending, loop.continues)
+        loop.continues = []
+        self.assign(gfn, Val("gfn", (Op("+", (gfn.expr, Const(1))),)), stmt)
+        loop.breaks += no
+        self._close(loop, head, exits)
+
+    def _loop_body(self, stmt: ast.For, name: str, value: Val, loop: Loop) -> None:
+        """Lower the body of a `for` once, with the loop's variable standing for `value`."""
+        frame = self.frame
+        frame.vars[name] = value
+        frame.fixed.add(name)
+        if frame.assigned is not None:
+            frame.assigned |= {name}
+        frame.loops.append(loop)
+        self.block(stmt.body)
+        frame.loops.pop()
+        frame.fixed.discard(name)
+        del frame.vars[name]
+        if frame.assigned is not None:
+            frame.assigned -= {name}
+
+    def _unrolled(
+        self, stmt: ast.For, name: str, values: list[Const], within: tuple[Expr, Expr] | None, type_: str
+    ) -> None:
+        """Lower a loop over a fixed set, one copy of the body for each; `within` skips those outside a range."""
+        loop = Loop(len(self.locks))
+        exits = [self.frame.assigned]
+        for value in values:
+            skipped: list[Edge] = []
+            if within is not None:
+                inside = Op("and", (Op("<=", (within[0], value)), Op("<", (value, within[1]))))
+                yes, skipped = self.branch(inside, stmt)
+                self.merge(yes)
+            loop.continues = []
+            self._loop_body(stmt, name, Val(type_, (value,)), loop)
+            self.merge(self.flow.pending, loop.continues, skipped)
+        exits += loop.assigned
+        self.merge(self.flow.pending, loop.breaks)
+        self.frame.assigned = _all(exits)
+
+    def _here(self, stmt: ast.stmt, while_: ast.stmt | None) -> Node:
+        """Emit a node that does nothing, for a loop to come back to."""
+        head = self._node(Note(""), None, False, stmt)
+        head.loop = self.pos(while_) if while_ is not None else None
+        return self.flow.emit(head)
+
+    def _close(self, loop: Loop, head: Node, exits: list[frozenset[str] | None]) -> None:
+        """Lead the end of a loop's body back to its head, and go on behind the loop."""
+        self.merge(self.flow.pending, loop.continues)
+        self.flow.catch(head)
+        self.merge(loop.breaks)
+        self.frame.assigned = _all(exits + loop.assigned)
+
+    def leave_loop(self, stmt: ast.Break | ast.Continue) -> None:
+        if not self.frame.loops:
+            raise self.error(stmt, "this stands outside every loop", "Use return to leave the method.")
+        loop = self.frame.loops[-1]
+        self.release_to(loop.locks, stmt)
+        if isinstance(stmt, ast.Break):
+            loop.breaks += self.flow.pending
+            loop.assigned.append(self.frame.assigned)
+        else:
+            loop.continues += self.flow.pending
+        self._unreachable()
+
+    def _unreachable(self) -> None:
+        self.flow.pending = []
+        self.frame.assigned = None
+
+    # ---- blocks
+
+    def with_(self, stmt: ast.With, items: list[ast.withitem]) -> None:
+        if not items:
+            self.block(stmt.body)
+            return
+        context = items[0].context_expr
+        if isinstance(context, ast.Call) and isinstance(context.func, ast.Name):
+            self.atomic_block(stmt)
+            return
+        if self.atomic:
+            raise self.error(stmt, "a lock may not be taken in an atomic block", "Take it outside.")
+        write = True
+        if isinstance(context, ast.Call) and isinstance(context.func, ast.Attribute):
+            write = context.func.attr == "write"
+            context = context.func.value
+        var, ref = self.field(context)
+        if var.type not in ("spinlock", "mutex", "rwsem"):
+            raise self.error(context, f"{ast.unparse(context)} is no lock", "Declare it: NAME = SpinLock().")
+        index = None if ref.index is None else self.keep_index(ref.index, stmt)
+        depth = len(self.locks)
+        self.acquire(var, index, write, context)
+        self.with_(stmt, items[1:])
+        self.release_to(depth, context)
+        del self.locks[depth:]
+
+    def keep_index(self, index: Expr, node: ast.AST) -> Expr:
+        """Return the index of a lock in a form that nothing can change while the lock is held."""
+        if isinstance(index, Const):
+            return index
+        kept = self.fresh("gfn")
+        self.assign(kept, Val("gfn", (index,)), node)
+        return kept.expr
+
+    def atomic_block(self, stmt: ast.With) -> None:
+        """Lower `with atomic():`: all of it is one step."""
+        if self.atomic:
+            raise self.error(stmt, "an atomic block stands in another", "Leave out the inner one.")
+        self.flow.emit(self._node(Note(""), None, True, stmt))
+        self.atomic = True
+        self.block(stmt.body)
+        self.atomic = False
+
+    # ---- leaving a method
+
+    def return_(self, stmt: ast.Return) -> None:
+        frame = self.frame
+        hook = self.is_hook(frame)
+        if self.atomic and frame.locks != len(self.locks):
+            raise self.error(stmt, "a return may not stand in an atomic block under a lock")
+        value = Val("none") if stmt.value is None else self.value(stmt.value)
+        wanted = ("result" if frame.method.name == FAULT_HOOK else "none") if hook else None
+        if wanted == "result" and value.type != "result":
+            hint = "page_fault returns REPLAY, MAPPED or FAULT on every path."
+            raise self.error(stmt, f"page_fault returns {TYPE_NAMES[value.type]}", hint)
+        if wanted == "none" and value.type != "none":
+            raise self.error(stmt, f"{frame.method.name} returns nothing", "Write `return`.")
+        self.give_back(value, stmt)
+
+    def give_back(self, value: Val, node: ast.AST) -> None:
+        """Set the result of the open call, release its locks, and leave it."""
+        frame = self.frame
+        if value.type != "none":
+            if frame.result is None:
+                frame.result = self.fresh(value.type, "return")
+            if frame.result.type != value.type and not self.model:
+                what = f"{frame.method.name} returns {TYPE_NAMES[value.type]} here and elsewhere another type"
+                raise self.error(node, what, "A method returns values of one type.")
+            self.assign(frame.result, value, node)
+        elif frame.result is not None:
+            raise self.error(node, f"{frame.method.name} returns a value elsewhere", "Return one here too.")
+        self.mark(node)
+        self.release_to(frame.locks, node)
+        frame.exits += self.flow.pending
+        self._unreachable()
+
+    def fail_fault(self, stmt: ast.stmt) -> None:
+        """Lower `raise FAULT`: the page_fault that got here releases its locks and ends with FAULT."""
+        if self.atomic:
+            raise self.error(stmt, "a fault may not fail in an atomic block", "Raise FAULT behind it.")
+        depth = next((i for i, frame in enumerate(self.frames) if self._is_fault(frame)), None)
+        if depth is None:
+            caller = next(frame for frame in reversed(self.frames) if not frame.component.model)
+            what = "get_user_page is called outside page_fault"
+            raise caller.method.source.error(caller.method.node, what, "Only a fault can fail and return FAULT.")
+        fault = self.frames[depth]
+        if fault.result is None:
+            fault.result = self._result_of(fault)
+        self.assign(fault.result, Val("result", (Const(RESULTS["FAULT"]),)), stmt)
+        self.release_to(fault.locks, stmt)
+        fault.exits += self.flow.pending
+        self._unreachable()
+
+    def _result_of(self, fault: Frame) -> Val:
+        inner, self.frames = self.frames, self.frames[: self.frames.index(fault) + 1]
+        result = self.fresh("result", "return")
+        self.frames = inner
+        return result
+
+    def is_hook(self, frame: Frame) -> bool:
+        return not frame.component.model and frame.method.name in HOOK_TYPES
+
+    def _is_fault(self, frame: Frame) -> bool:
+        return not frame.component.model and frame.method.name == FAULT_HOOK
+
+
+def _both(a: frozenset[str] | None, b: frozenset[str] | None) -> frozenset[str] | None:
+    """Return what is assigned where two paths meet; None is a path that nothing takes."""
+    if a is None or b is None:
+        return b if a is None else a
+    return a & b
+
+
+def _all(paths: list[frozenset[str] | None]) -> frozenset[str] | None:
+    met: frozenset[str] | None = None
+    for path in paths:
+        met = _both(met, path)
+    return met
+
+
+def lower_thread(
+    components: dict[str, Component], dims: Dims, cpu: int, name: str, kind: str, entry: tuple[str, str]
+) -> Thread:
+    """Lower one CPU: the method `entry` = (component, method), everything inlined.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    lowerer = Lowerer(components, dims, cpu)
+    component, method = entry
+    lowerer.enter(components[component], method)
+    steps, done = fuse(lowerer.flow)
+    return Thread(name, kind, tuple(lowerer.locals.values()), steps, done if lowerer.flow.pending else None)

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Define the words that only models may use: the mm side of unpinned itself, and models of other things.
+
+A driver may not use them, since hardware gives no such step. Like the words of `unpinned.plan.language` they
+are read and never run.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from typing import Any, Final
+
+from unpinned.plan.language import GfnRange, never_run
+
+__all__ = [
+    "FRAMES",
+    "NONE",
+    "PAGES",
+    "VCPUS",
+    "GfnField",
+    "Model",
+    "PerCpu",
+    "PerFrame",
+    "PerVcpu",
+    "Pfn",
+    "RwSem",
+    "atomic",
+    "check",
+    "choose",
+    "choose_frame",
+    "cover",
+    "limit",
+    "may_sleep",
+    "note",
+    "per_page",
+    "span",
+    "this_cpu",
+    "wait",
+]
+
+#: No frame: the value of a Pfn that holds none.
+NONE: Final[Any] = None
+#: The pages of the scenario.
+PAGES: Final[Any] = None
+#: The page frames of the scenario.
+FRAMES: Final[Any] = None
+#: The vCPUs of the scenario.
+VCPUS: Final[Any] = None
+
+# ---- fields --------------------------------------------------------------------------------------
+
+
+class Model:
+    """A part of the modelled world, as `self.mm`, `self.hw` and `self.client` see each other."""
+
+    mm: Any
+    hw: Any
+    client: Any
+
+
+class RwSem:
+    """A semaphore that sleeps, with readers and writers: `with self.mmap_lock.read():`, `.write():`."""
+
+    def read(self) -> AbstractContextManager[None]:
+        """Hold it for reading; other readers may hold it too."""
+        never_run("RwSem.read()")
+
+    def write(self) -> AbstractContextManager[None]:
+        """Hold it for writing, alone."""
+        never_run("RwSem.write()")
+
+
+class _Value:
+    """A field whose value a type checker does not follow."""
+
+    def __get__(self, obj: object | None, owner: type) -> Any:
+        """Read the field."""
+        return self if obj is None else never_run(type(self).__name__)
+
+    def __set__(self, obj: object, value: Any) -> None:
+        """Write the field."""
+        never_run(type(self).__name__)
+
+
+class GfnField(_Value):
+    """A guest frame number."""
+
+
+class Pfn(_Value):
+    """The number of a page frame, or NONE (at first)."""
+
+
+class _Array:
+    """One `of` for each of something; may be nested, and is then indexed as `self.tlb[cpu, gfn]`."""
+
+    def __init__(self, of: object) -> None:
+        """Declare the field."""
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read an element: one step."""
+        never_run(type(self).__name__)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write an element: one step."""
+        never_run(type(self).__name__)
+
+
+class PerFrame(_Array):
+    """One `of` for each page frame."""
+
+
+class PerVcpu(_Array):
+    """One `of` for each vCPU."""
+
+
+class PerCpu(_Array):
+    """One `of` for each CPU: the vCPUs, and those that run the mm's operations."""
+
+
+# ---- steps ---------------------------------------------------------------------------------------
+
+
+def atomic() -> AbstractContextManager[None]:
+    """Make one step of the block: `with atomic():`."""
+    never_run("atomic()")
+
+
+def choose(lo: Any, hi: Any) -> Any:
+    """Return any value of lo..hi-1: the search tries each."""
+    never_run("choose()")
+
+
+def choose_frame() -> Any:
+    """Return any free page frame: the search tries each."""
+    never_run("choose_frame()")
+
+
+def wait(cond: object) -> None:
+    """Hold the CPU up until `cond` is true."""
+    never_run("wait()")
+
+
+def check(rule: str, cond: object, text: str) -> None:
+    """Break `rule` unless `cond`; `text` is what the report says then."""
+    never_run("check()")
+
+
+def limit(cond: object, text: str) -> None:
+    """End the path as undecided unless `cond`: a bound of the model, no fault of the plan."""
+    never_run("limit()")
+
+
+def cover(event: str) -> None:
+    """Say that `event` has happened in the search."""
+    never_run("cover()")
+
+
+def note(text: str) -> None:
+    """Say in the report what the step does, with {local} for values."""
+    never_run("note()")
+
+
+def may_sleep(text: str) -> None:
+    """Break `sleep-in-atomic` if a spinlock is held; `text` names what sleeps."""
+    never_run("may_sleep()")
+
+
+def this_cpu() -> Any:
+    """Return the number of the CPU that runs this."""
+    never_run("this_cpu()")
+
+
+def per_page(value: Any) -> Any:
+    """Return a local array with `value` for each page."""
+    never_run("per_page()")
+
+
+def span(lo: Any, hi: Any) -> GfnRange:
+    """Return the range of the pages lo..hi-1."""
+    never_run("span()")

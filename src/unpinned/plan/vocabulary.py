@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""List the words that the plan reader knows: hooks, fields, the mm's calls, and the words of models."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+from unpinned.plan import language, modelling
+
+#: What an author may import, by dialect.
+DRIVER_WORDS: Final = frozenset(language.__all__)
+MODEL_WORDS: Final = frozenset(modelling.__all__)
+
+#: The classes that a plan and a model derive from.
+DRIVER_ROOT: Final = "SecondaryMMU"
+MODEL_ROOT: Final = "Model"
+
+#: What the mm calls, with the parameters that it passes.
+HOOKS: Final[dict[str, tuple[str, ...]]] = {
+    "page_fault": ("gfn", "write"),
+    "invalidate_range_start": ("r",),
+    "invalidate_range_end": ("r",),
+    "invalidate_page": ("gfn",),
+}
+
+#: Hooks of the kernel that the mm does not call yet.
+LATER_HOOKS: Final = frozenset(
+    [
+        "age_page",
+        "alloc_notifier",
+        "arch_invalidate_secondary_tlbs",
+        "change_pte",
+        "clear_flush_young",
+        "clear_young",
+        "free_notifier",
+        "invalidate",
+        "invalidate_page_before",
+        "invalidate_range",
+        "release",
+        "test_young",
+    ]
+)
+
+#: The methods of SecondaryMMU, which a plan calls and may not define.
+MM_CALLS: Final = frozenset(["get_user_page", "put_page", "map", "zap", "zap_sptes", "flush"])
+
+#: The class attributes by which a plan says what it is.
+ATTRIBUTES: Final = frozenset(["era", "operations", "promises", "waive"])
+ERAS: Final = ("2008", "current")
+OPERATIONS: Final = ("munmap", "zap", "reclaim")
+
+#: The kinds of field, by dialect; the arrays hold one other field for each of something.
+DRIVER_FIELDS: Final = frozenset(["Counter", "Flag", "Mutex", "PerPage", "SpinLock"])
+MODEL_FIELDS: Final = frozenset(["GfnField", "PerCpu", "PerFrame", "PerVcpu", "Pfn", "RwSem"])
+ARRAYS: Final = frozenset(["PerCpu", "PerFrame", "PerPage", "PerVcpu"])
+
+#: The parts of the modelled world, which models reach as `self.mm` and so on.
+PARTS: Final = frozenset(["client", "hw", "mm"])
+
+#: Values that both dialects, and only models, may name.
+DRIVER_VALUES: Final = frozenset(["FAULT", "MAPPED", "REPLAY"])
+MODEL_VALUES: Final = frozenset(["FRAMES", "NONE", "PAGES", "VCPUS"])
+
+#: Functions with the kinds of their arguments: e an expression, s a string, r a rule.
+DRIVER_CALLS: Final[dict[str, str]] = {"page_range": "e"}
+MODEL_CALLS: Final[dict[str, str]] = {
+    "atomic": "",
+    "check": "res",
+    "choose": "ee",
+    "choose_frame": "",
+    "cover": "s",
+    "limit": "es",
+    "may_sleep": "s",
+    "note": "s",
+    "per_page": "e",
+    "span": "ee",
+    "this_cpu": "",
+    "wait": "e",
+}
+
+#: Words of the design that no reader knows yet.
+LATER_WORDS: Final = frozenset(
+    [
+        "Atomic",
+        "HvaClient",
+        "READ_ONCE",
+        "RwLock",
+        "SeqCount",
+        "WRITE_ONCE",
+        "WaitQueue",
+        "WorkItem",
+        "atomic_dec",
+        "atomic_inc",
+        "atomic_read",
+        "barrier",
+        "cond_resched",
+        "list_add",
+        "list_del",
+        "mmu_interval_read_begin",
+        "mmu_interval_read_retry",
+        "mmu_interval_set_seq",
+        "rcu_read_lock",
+        "rcu_read_unlock",
+        "read_seqbegin",
+        "read_seqretry",
+        "schedule",
+        "smp_load_acquire",
+        "smp_mb",
+        "smp_rmb",
+        "smp_store_release",
+        "smp_wmb",
+        "srcu_read_lock",
+        "srcu_read_unlock",
+        "synchronize",
+        "synchronize_rcu",
+        "synchronize_srcu",
+        "wait_event",
+        "wake_up",
+        "write_seqlock",
+        "write_sequnlock",
+    ]
+)
+
+
+def nearest(name: str, words: Iterable[str]) -> str:
+    """Return `; did you mean X?` for a word that is spelt like `name`, else nothing."""
+    close = difflib.get_close_matches(name, sorted(words), n=1, cutoff=0.7)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def listed(words: Iterable[str]) -> str:
+    """Return words as a message lists them: sorted, in backquotes."""
+    return ", ".join(f"`{word}`" for word in sorted(words))
+
+
+def hook_meant(name: str) -> str:
+    """Return `; did you mean X?` for the name of a method that looks like a hook, else nothing."""
+    plain = name
+    for other, word in {"mmu_notifier_": "", "begin": "start", "finish": "end", "stop": "end"}.items():
+        plain = plain.replace(other, word)
+    return nearest(plain, HOOKS)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 argument, 2 arguments."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
