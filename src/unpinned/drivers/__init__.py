@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ship plans, one file a client."""

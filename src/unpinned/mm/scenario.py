@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say who is there: so many vCPUs, pages and frames, and which mm operations run beside them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from unpinned.errors import UsageError
+
+#: The operations of the 2008 mm, and how many pages one of them can unmap at once (0: all).
+OPERATIONS: Final = {"zap": 0, "munmap": 0, "reclaim": 1}
+
+#: More than these make no sense in a search, and would not fit the model's fields.
+MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The bounds of a search: `ops` run once each, each on a CPU of its own; vCPUs fault for ever."""
+
+    vcpus: int
+    pages: int
+    ops: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse bounds that the model does not have.
+
+        :raises UsageError: for those.
+        """
+        for what, value, most in (("vCPUs", self.vcpus, MAX_VCPUS), ("pages", self.pages, MAX_PAGES)):
+            if not 1 <= value <= most:
+                raise UsageError(f"{value} {what} cannot be searched", hint=f"Take 1 to {most}.")
+        if not len(self.ops) <= MAX_OPS:
+            raise UsageError(f"{len(self.ops)} mm operations cannot be searched", hint=f"Take up to {MAX_OPS}.")
+        for op in self.ops:
+            if op not in OPERATIONS:
+                raise UsageError(f"there is no mm operation {op!r}", hint=f"There are: {', '.join(OPERATIONS)}.")
+
+    @property
+    def frames(self) -> int:
+        """Return how many frames are enough: one a page, and one more for each page that an operation unmaps."""
+        return self.pages + sum(OPERATIONS[op] or self.pages for op in self.ops)
+
+    def __str__(self) -> str:
+        """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim"."""
+        counts = Counter(self.ops)
+        ops = " + ".join(" + ".join([op] * n) for op, n in counts.items()) or "no mm operation"
+        return f"{_count(self.vcpus, 'vCPU')}, {_count(self.pages, 'page')}, {ops}"
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Model the secondary MMU's hardware: sptes, their rmap, one secondary TLB a vCPU, and the guest that uses them.
+
+Plan language, model dialect: read by unpinned, never run. The hardware takes no locks: a guest access fills the TLB
+from the spte and goes through the TLB whatever the client does meanwhile.
+"""
+
+from unpinned.plan.language import REPLAY, Flag, PerPage
+from unpinned.plan.modelling import (
+    NONE,
+    PAGES,
+    VCPUS,
+    Model,
+    PerVcpu,
+    Pfn,
+    atomic,
+    check,
+    choose,
+    cover,
+    note,
+    this_cpu,
+)
+
+
+class Secondary(Model):
+    """Shadow page table, secondary TLBs and vCPUs."""
+
+    spte = PerPage(Pfn())
+    spte_writable = PerPage(Flag())
+    rmap = PerPage(Flag())  # the spte can be found from its page
+    tlb = PerVcpu(PerPage(Pfn()))
+    tlb_writable = PerVcpu(PerPage(Flag()))
+    faulting = PerVcpu(Flag())  # a guest fault is under way; a replay belongs to the same fault
+
+    # ---- what a plan calls
+
+    def map(self, gfn, page, write):
+        """Set the spte, then add it to the rmap: two steps."""
+        with atomic():
+            cover("map")
+            if write:
+                note("spte[{gfn}] = {page}, writable")
+            else:
+                note("spte[{gfn}] = {page}, read-only")
+            self.spte[gfn] = page
+            self.spte_writable[gfn] = write
+        with atomic():
+            note("rmap_add({gfn})")
+            self.rmap[gfn] = True
+
+    def zap(self, r):
+        """Clear the sptes of a range and flush the secondary TLBs before it returns."""
+        self.zap_sptes(r)
+        self.flush(r)
+
+    def zap_sptes(self, r):
+        """Clear the sptes that the rmap finds in a range, one a step."""
+        for gfn in r:
+            with atomic():
+                if self.rmap[gfn]:
+                    cover("zap")
+                    note("zap spte[{gfn}]")
+                    self.rmap[gfn] = False
+                    self.spte[gfn] = NONE
+                    self.spte_writable[gfn] = False
+                else:
+                    note("no spte to zap at {gfn}")
+
+    def flush(self, r):
+        """Flush a range from the secondary TLB of each vCPU, one vCPU a step."""
+        for cpu in VCPUS:
+            with atomic():
+                note("flush the TLB of vCPU{cpu}")
+                for gfn in r:
+                    self.tlb[cpu, gfn] = NONE
+                    self.tlb_writable[cpu, gfn] = False
+
+    # ---- the guest
+
+    def vcpu(self):
+        """Let a guest read and write pages for ever."""
+        while True:
+            with atomic():
+                gfn = choose(0, PAGES)
+                write = choose(0, 2)
+                page = self.tlb[this_cpu(), gfn]
+                hit = page != NONE and (not write or self.tlb_writable[this_cpu(), gfn])
+                if hit:
+                    self.access(gfn, page, write)
+                elif write:
+                    note("guest writes page {gfn}: TLB miss")
+                else:
+                    note("guest reads page {gfn}: TLB miss")
+            if not hit:
+                self.walk(gfn, write)
+
+    def access(self, gfn, page, write):
+        """Read or write through the TLB."""
+        cover("tlb-hit")
+        cover("rule:stale-use")
+        if write:
+            note("guest writes page {gfn} through the TLB: {page}")
+        else:
+            note("guest reads page {gfn} through the TLB: {page}")
+        check(
+            "stale-use",
+            self.mm.refs[page] > 0 and self.mm.owner[page] == gfn,
+            "a guest access reaches a frame that is free or another page's",
+        )
+        check(
+            "stale-use",
+            self.mm.pte[gfn] == page or self.mm.open[gfn] > 0,
+            "a guest access goes through a frame that its PTE no longer maps, and no invalidation is under way",
+        )
+
+    def walk(self, gfn, write):
+        """Fill the TLB from the spte, or fault until that can be done."""
+        while True:
+            with atomic():
+                page = self.spte[gfn]
+                filled = page != NONE and (not write or self.spte_writable[gfn])
+                if filled:
+                    note("TLB[{gfn}] = {page}")
+                    self.tlb[this_cpu(), gfn] = page
+                    self.tlb_writable[this_cpu(), gfn] = self.spte_writable[gfn]
+                    self.faulting[this_cpu()] = False
+                else:
+                    self.faulting[this_cpu()] = True
+                    note("call page_fault({gfn}, {write})")
+            if filled:
+                return
+            result = self.client.page_fault(gfn, write)
+            with atomic():
+                note("page_fault() returns {result}")
+                cover("rule:leak")
+                check(
+                    "leak", self.mm.taken[this_cpu()] == 0, "page_fault() has returned and still holds a page reference"
+                )
+                if result == REPLAY:
+                    cover("replay")
+                    cover("rule:progress")
+                self.faulting[this_cpu()] = result == REPLAY
+            if result != REPLAY:
+                return

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Put a plan, the hardware and the mm together into a system that engines search."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from unpinned.ir.invariants import add_invariants
+from unpinned.ir.liveness import reset_dead_locals
+from unpinned.ir.program import Check, Const, Expr, Shared, System, Thread, Var
+from unpinned.ir.rules import RULES
+from unpinned.mm.scenario import Scenario
+from unpinned.plan.classes import PlanClass, read_model
+from unpinned.plan.lowering.builder import Component, field_var
+from unpinned.plan.lowering.statements import Lowerer, lower_thread
+from unpinned.plan.lowering.values import Dims
+
+#: What a plan calls as its own -> the component and method that do it.
+BUILTINS = {
+    "get_user_page": ("mm", "get_user_page"),
+    "put_page": ("mm", "put_page"),
+    "map": ("hw", "map"),
+    "zap": ("hw", "zap"),
+    "zap_sptes": ("hw", "zap_sptes"),
+    "flush": ("hw", "flush"),
+}
+
+
+def build(plan: PlanClass, scenario: Scenario, promised: frozenset[str] | None = None) -> System:
+    """Lower a plan beside a scenario; `promised` are the rules to break on, by default those of the plan.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    cpus = scenario.vcpus + len(scenario.ops)
+    dims = Dims(scenario.pages, scenario.frames, scenario.vcpus, cpus)
+    components = {
+        "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),
+        "hw": Component("hw", "hw", _model("secondary", "Secondary"), model=True),
+        "mm": Component("mm", "mm", _model("mm2008", "Mm2008"), model=True),
+    }
+    invariants = _invariants(components, dims)
+    threads: list[Thread] = []
+    for cpu in range(cpus):
+        if cpu < scenario.vcpus:
+            name, kind, entry = f"vCPU{cpu}", "vcpu", ("hw", "vcpu")
+        else:
+            op = scenario.ops[cpu - scenario.vcpus]
+            name, kind, entry = op, "op", ("mm", op)
+        thread = lower_thread(components, dims, cpu, name, kind, entry)
+        threads.append(reset_dead_locals(add_invariants(thread, invariants)))
+    shared: list[Var] = []
+    for component in components.values():
+        shared += [field_var(component, name, dims)[0] for name in component.cls.fields]
+    faulting: list[Expr | None] = [Shared("hw.faulting", Const(cpu)) for cpu in range(scenario.vcpus)]
+    faulting += [None] * len(scenario.ops)
+    if promised is None:
+        promised = promises(plan)
+    return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised)
+
+
+def promises(plan: PlanClass) -> frozenset[str]:
+    """Return the rules that a plan promises: all, unless it says which, and none that it waives."""
+    return frozenset(plan.promises or RULES) - frozenset(plan.waive)
+
+
+def null_ops(plan: PlanClass) -> tuple[str, ...]:
+    """Return the methods that the mm would call and the plan lacks."""
+    hooks = ("invalidate_range_start", "invalidate_range_end", "invalidate_page")
+    return tuple(hook for hook in hooks if hook not in plan.methods)
+
+
+@cache
+def _model(module: str, name: str) -> PlanClass:
+    return read_model(Path(__file__).parent / f"{module}.py", name)
+
+
+def _invariants(components: dict[str, Component], dims: Dims) -> tuple[Check, ...]:
+    """Return the checks of mm/rules.py, unrolled over pages and vCPUs."""
+    rules = Component("rules", "rules", _model("rules", "Rules"), model=True)
+    lowerer = Lowerer(components, dims, 0)
+    lowerer.atomic = True
+    lowerer.enter(rules, "after_each_step")
+    checks: list[Check] = []
+    node = lowerer.flow.entry
+    while node is not None:
+        if isinstance(node.stmt, Check):
+            checks.append(node.stmt)
+        node = node.next
+    return tuple(checks)
