@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Judge what no single state shows: CPUs that wait for ever, and faults that never complete.
+
+Both need the whole graph, so they are asked only after a complete search without other violations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from unpinned.check.search import Graph
+from unpinned.ir.layout import BROKEN
+from unpinned.ir.program import Const, Shared
+
+
+def stuck(graph: Graph) -> tuple[int, int] | None:
+    """Return the first state from which some CPU can never go on, and that CPU; None if there is none.
+
+    A CPU is stuck in a state if it is not done there, and neither there nor in any state that can be reached from
+    there can it take a step. The set is the largest one in which the CPU waits and which no step leaves. A state at
+    a limit of the model counts as one in which it may go on.
+    """
+    lay, threads = graph.successors.lay, graph.successors.system.threads
+    able = _able(graph)
+    found: list[tuple[int, int]] = []
+    for t, thread in enumerate(threads):
+        waiting = {
+            i
+            for i, state in enumerate(graph.states)
+            if not able[i] >> t & 1 and not state[BROKEN] and lay.place(state, t) < len(thread.steps)
+        }
+        waiting = _closed(graph, waiting)
+        if waiting:
+            found.append((min(waiting), t))
+    return min(found) if found else None
+
+
+def anyone_waits(graph: Graph) -> bool:
+    """Tell whether in some state a CPU that is not done had to wait."""
+    lay, threads = graph.successors.lay, graph.successors.system.threads
+    leaves = graph.successors.leaves
+    for i, flat in enumerate(graph.edges):
+        moving = len({leaves[leaf].thread for leaf in flat[::2]})
+        if flat and moving < len(threads):
+            state = graph.states[i]
+            if moving < sum(lay.place(state, t) < len(thread.steps) for t, thread in enumerate(threads)):
+                return True
+    return False
+
+
+def _able(graph: Graph) -> list[int]:
+    """Return for each state the set of CPUs that can take a step, as a bit mask."""
+    bit = [1 << leaf.thread for leaf in graph.successors.leaves]
+    able = []
+    for flat in graph.edges:
+        mask = 0
+        for leaf in flat[::2]:
+            mask |= bit[leaf]
+        able.append(mask)
+    return able
+
+
+def _closed(graph: Graph, states: set[int]) -> set[int]:
+    """Return the largest subset that no step leaves."""
+    order = sorted(states, reverse=True)
+    while True:
+        left = [i for i in order if not states.issuperset(graph.edges[i][1::2])]
+        if not left:
+            return states
+        states.difference_update(left)
+        order = [i for i in order if i in states]
+
+
+@dataclass(frozen=True, slots=True)
+class Lasso:
+    """A cycle in which no fault completes: the state where it begins, and its steps as (leaf, state)."""
+
+    start: int
+    cycle: tuple[tuple[int, int], ...]
+
+
+def endless_fault(graph: Graph) -> Lasso | None:
+    """Return a weakly fair cycle at rest in which no fault completes, the first that can be reached; or None.
+
+    At rest no mm operation is open and none starts: every operation stands before its first step or is done. A
+    cycle is weakly fair if each vCPU takes a step in it or waits somewhere in it. It is a violation if a fault is
+    under way all along it, that is, if a vCPU is faulting in its states (completing a fault would leave the cycle).
+    """
+    steps = _rest(graph)
+    able = _able(graph)
+    vcpus = [t for t, thread in enumerate(graph.successors.system.threads) if thread.kind == "vcpu"]
+    leaves = graph.successors.leaves
+    best: tuple[int, list[int]] | None = None
+    for component in components(steps):
+        inside = set(component)
+        moved = {leaves[leaf].thread for i in component for leaf, j in steps[i] if j in inside}
+        if not moved:
+            continue
+        fair = all(t in moved or any(not able[i] >> t & 1 for i in component) for t in vcpus)
+        if fair and (best is None or min(component) < best[0]):
+            best = (min(component), component)
+    if best is None:
+        return None
+    return _lasso(graph, steps, best[0], set(best[1]), vcpus, able)
+
+
+def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
+    """Return the states at rest with a fault under way, and their steps to such states that complete no fault."""
+    system, lay = graph.successors.system, graph.successors.lay
+    operations = [t for t, thread in enumerate(system.threads) if thread.kind == "op"]
+    flags: dict[int, int] = {}
+    for t, expr in enumerate(system.faulting):
+        if isinstance(expr, Shared):
+            index = expr.index.value if isinstance(expr.index, Const) else 0
+            flags[t] = lay.shared[expr.name].at + index
+    leaves = graph.successors.leaves
+
+    def at_rest(state: bytes) -> bool:
+        places = ((lay.place(state, t), len(system.threads[t].steps)) for t in operations)
+        return all(place in (0, done) for place, done in places) and any(state[at] for at in flags.values())
+
+    kept = {i for i, state in enumerate(graph.states) if not state[BROKEN] and at_rest(state)}
+    steps: dict[int, list[tuple[int, int]]] = {}
+    for i in kept:
+        steps[i] = []
+        for leaf, j in graph.out(i):
+            t = leaves[leaf].thread
+            if t in flags and j in kept and not (graph.states[i][flags[t]] and not graph.states[j][flags[t]]):
+                steps[i].append((leaf, j))
+    return steps
+
+
+def components(steps: dict[int, list[tuple[int, int]]]) -> Iterable[list[int]]:
+    """Yield the strongly connected components of a graph (Tarjan's algorithm, without recursion)."""
+    number: dict[int, int] = {}
+    low: dict[int, int] = {}
+    open_: list[int] = []
+    is_open: set[int] = set()
+    for root, first in steps.items():
+        if root in number:
+            continue
+        path = [(root, iter(first))]
+        number[root] = low[root] = len(number)
+        open_.append(root)
+        is_open.add(root)
+        while path:
+            i, following = path[-1]
+            for _, j in following:
+                if j not in number:
+                    number[j] = low[j] = len(number)
+                    open_.append(j)
+                    is_open.add(j)
+                    path.append((j, iter(steps[j])))
+                    break
+                if j in is_open:
+                    low[i] = min(low[i], number[j])
+            else:
+                path.pop()
+                if path:
+                    low[path[-1][0]] = min(low[path[-1][0]], low[i])
+                if low[i] == number[i]:
+                    component: list[int] = []
+                    while not component or component[-1] != i:
+                        component.append(open_.pop())
+                        is_open.discard(component[-1])
+                    yield component
+
+
+def _lasso(
+    graph: Graph,
+    steps: dict[int, list[tuple[int, int]]],
+    start: int,
+    inside: set[int],
+    vcpus: list[int],
+    able: list[int],
+) -> Lasso:
+    """Return a closed walk from `start` within a component on which every vCPU moves or waits."""
+    leaves = graph.successors.leaves
+    walk: list[tuple[int, int]] = []
+
+    def go(arrived: int | None, thread: int | None) -> None:
+        """Append a shortest walk to state `arrived`, or to the end of a step of `thread`."""
+        here = walk[-1][1] if walk else start
+        queue: list[tuple[int, tuple[object, int, int] | None]] = [(here, None)]
+        seen = {here}
+        for i, chain in queue:
+            for leaf, j in steps[i]:
+                if j not in inside:
+                    continue
+                link = (chain, leaf, j)
+                if j == arrived or leaves[leaf].thread == thread:
+                    found: list[tuple[int, int]] = []
+                    at: object = link
+                    while isinstance(at, tuple):
+                        at, step, to = at
+                        found.append((step, to))
+                    walk.extend(reversed(found))
+                    return
+                if j not in seen:
+                    seen.add(j)
+                    queue.append((j, link))
+
+    for t in vcpus:
+        visited = [start, *(j for _, j in walk)]
+        if any(leaves[leaf].thread == t for leaf, _ in walk) or any(not able[i] >> t & 1 for i in visited):
+            continue
+        blocked = next((i for i in sorted(inside) if not able[i] >> t & 1), None)
+        moves = any(leaves[leaf].thread == t and j in inside for i in inside for leaf, j in steps[i])
+        go(None if moves else blocked, t if moves else None)
+    if not walk or walk[-1][1] != start:
+        go(start, None)
+    return Lasso(start, tuple(walk))

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Climb from small scenarios to large ones: the search of a plan within a time.
+
+The required part is sized so that this engine ends it in half of the default time; a pass needs all of it. Later
+rungs run while time is left.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Final
+
+from unpinned.check.search import Bounds, Graph, explore
+from unpinned.check.successors import compile_system
+from unpinned.check.verdict import (
+    INTERRUPTED,
+    PlanResult,
+    Rung,
+    RungResult,
+    Verdict,
+    decide,
+    interrupted_rung,
+    judge,
+)
+from unpinned.check.witness import Race
+from unpinned.ir.rules import RULES
+from unpinned.mm.scenario import OPERATIONS, Scenario
+from unpinned.mm.system import build, promises
+from unpinned.plan.classes import PlanClass
+
+DEFAULT_TIME: Final = 10.0  # seconds
+
+#: Bytes that one state takes in this engine, edges included, and the share of free memory that it may take.
+_BYTES_A_STATE: Final = 600
+_SHARE: Final = 0.5
+
+#: A later rung is not begun with less than this share of the time left.
+_LEAST: Final = 0.02
+
+
+class Watch:
+    """What a caller may follow; this one follows nothing."""
+
+    def rung(self, plan: PlanClass, rung: Rung) -> None:
+        """Hear that the search of a rung begins."""
+
+    def tick(self, graph: Graph) -> None:
+        """Hear now and then what a search has seen so far."""
+
+    def done(self, _result: RungResult) -> None:
+        """Hear what a rung gave."""
+
+
+_UNWATCHED: Final = Watch()
+
+
+def ladder(plan: PlanClass) -> tuple[Rung, ...]:
+    """Return the rungs for the operations that a plan admits, required ones first, from small to large."""
+    ops = tuple(op for op in OPERATIONS if plan.operations is None or op in plan.operations)
+    ranges = [op for op in ops if op != "reclaim"]
+    required = [Scenario(1, 1, (op,)) for op in ops]
+    if "zap" in ops:
+        required.append(Scenario(1, 1, ("zap", "zap")))
+    elif ops == ("reclaim",):
+        required.append(Scenario(1, 1, ("reclaim", "reclaim")))
+    if ranges and "reclaim" in ops:
+        required.append(Scenario(1, 1, (ranges[0], "reclaim")))
+    required.append(Scenario(2, 1, ((ranges or ops)[0],)))
+    required.append(Scenario(1, 2, ((ranges or ops)[-1],)))
+    later = [Scenario(2, 1, (op,)) for op in ops]
+    later += [Scenario(1, 2, (op,)) for op in ops]
+    later += [Scenario(1, 1, (first, second)) for first in ops for second in ops if first <= second]
+    later += [Scenario(2, 1, (op, op)) for op in ops]
+    later += [Scenario(2, 2, (op,)) for op in ops]
+    rungs = dict.fromkeys(required, True)
+    for scenario in later:
+        swapped = Scenario(scenario.vcpus, scenario.pages, scenario.ops[::-1])
+        if scenario not in rungs and swapped not in rungs:
+            rungs[scenario] = False
+    return tuple(Rung(scenario, needed) for scenario, needed in rungs.items())
+
+
+def climb(
+    plan: PlanClass,
+    seconds: float = DEFAULT_TIME,
+    scenario: Scenario | None = None,
+    required_only: bool = False,
+    watch: Watch = _UNWATCHED,
+) -> PlanResult:
+    """Search the rungs of a plan until a race is found or the time is up.
+
+    :param seconds: the time for this plan.
+    :param scenario: search this one scenario, as a required rung, and no ladder.
+    :param required_only: leave out the later rungs, so that the result does not depend on the machine's speed.
+
+    An interrupt ends it and leaves what was found.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    deadline = time.monotonic() + seconds
+    rungs = ladder(plan) if scenario is None else (Rung(scenario, required=True),)
+    rungs = tuple(rung for rung in rungs if rung.required or not required_only)
+    results: list[RungResult] = []
+    interrupted = False
+    for rung in rungs:
+        if interrupted or time.monotonic() > deadline - (0 if rung.required else _LEAST * seconds):
+            break
+        watch.rung(plan, rung)
+        try:
+            result = _search(plan, rung, promises(plan), deadline, watch)
+        except KeyboardInterrupt:
+            result = interrupted_rung(rung)
+        watch.done(result)
+        results.append(result)
+        interrupted = result.why == INTERRUPTED
+        if result.verdict is Verdict.RACE:
+            break
+    verdict, why = decide(plan, results, rungs)
+    unpromised = [] if interrupted else _unpromised(plan, rungs, deadline)
+    return PlanResult(plan, tuple(results), tuple(unpromised), verdict, why)
+
+
+def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, watch: Watch) -> RungResult:
+    successors = compile_system(build(plan, rung.scenario, promised))
+    graph = explore(successors, Bounds(deadline, _most_states()), tick=watch.tick)
+    return judge(rung, graph)
+
+
+def _unpromised(plan: PlanClass, rungs: tuple[Rung, ...], deadline: float) -> list[tuple[Scenario, Race]]:
+    """Return, for each rule that the plan does not promise, the first race that breaks it on a required rung."""
+    races = []
+    for rule in RULES:
+        if rule in promises(plan):
+            continue
+        for rung in rungs:
+            if not rung.required or time.monotonic() > deadline:
+                break
+            result = _search(plan, rung, frozenset({rule}), deadline, _UNWATCHED)
+            if result.race is not None:
+                races.append((rung.scenario, result.race))
+                break
+    return races
+
+
+def _most_states() -> int:
+    """Return how many states fit in the share of the memory that is free now."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(free * _SHARE / _BYTES_A_STATE)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write and read the token of a race: plan, scenario, digest of the system, and schedule.
+
+"Kvm2008Posted:1.1.zap:stale-use:5f0c2a91be:0c1-0x14-1x20-0x1": the plan's name; vCPUs, pages and operations; the rule
+that is broken; the digest of the lowered system (ir/digest.py); the schedule (witness.py). With the plan file it
+suffices to take the same steps again on any machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from unpinned.check.witness import InternalError, Race, Schedule, broken_by, read_schedule, replay, write_schedule
+from unpinned.errors import ReplayError, UsageError
+from unpinned.ir.digest import digest
+from unpinned.ir.interp import Outcome, outcomes
+from unpinned.ir.layout import initial, layout
+from unpinned.ir.program import System
+from unpinned.ir.rules import RULES
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import build
+from unpinned.plan.classes import PlanClass
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says."""
+
+    plan: str
+    scenario: Scenario
+    digest: str
+    rule: str
+    schedule: Schedule
+    cycle: int | None
+
+
+def write_token(plan: str, scenario: Scenario, race: Race) -> str:
+    """Return the token of a race."""
+    where = ".".join([str(scenario.vcpus), str(scenario.pages), *scenario.ops])
+    return f"{plan}:{where}:{race.rule}:{digest(race.system)}:{write_schedule(race.schedule, race.cycle)}"
+
+
+def read_token(text: str) -> Token:
+    """Read a token.
+
+    :raises ReplayError: if it is none.
+    """
+    try:
+        plan, where, rule, hash_, steps = text.strip().split(":")
+        vcpus, pages, *ops = where.split(".")
+        scenario = Scenario(int(vcpus), int(pages), tuple(ops))
+        schedule, cycle = read_schedule(steps)
+    except (ValueError, UsageError) as error:
+        raise ReplayError(
+            f"this is no token: {text[:60]}", hint="Copy the whole word after `unpinned replay` in the report."
+        ) from error
+    if rule not in RULES:
+        raise ReplayError(f"this token names a rule that does not exist: {rule[:40]}", hint="Copy the whole word.")
+    return Token(plan, scenario, hash_, rule, schedule, cycle)
+
+
+def race_of(token: Token, plan: PlanClass) -> Race:
+    """Take a token's steps on a plan and return the race.
+
+    :raises ReplayError: if the plan is not the one that the token was made of, or the steps break no rule.
+    """
+    system = build(plan, token.scenario)
+    if token.rule not in system.promised:
+        system = replace(system, promised=frozenset({token.rule}))
+    if digest(system) != token.digest:
+        raise ReplayError(
+            f"{plan.name} is not the plan that this token was made of: its steps have changed",
+            plan.pos,
+            "Check the plan again: `unpinned check`; a race that is still there prints a new token.",
+        )
+    try:
+        run = replay(system, token.schedule)
+    except InternalError as error:
+        raise ReplayError(f"the steps of this token cannot be taken: {error}", hint="Copy the whole token.") from error
+    if not _breaks(system, token, [initial(layout(system)), *(outcome.state for outcome in run)], run):
+        raise ReplayError(f"the steps of this token do not break {token.rule}", hint="Copy the whole token.")
+    switches = sum(a[0] != b[0] for a, b in zip(token.schedule, token.schedule[1:], strict=False))
+    return Race(system, token.rule, (), token.schedule, switches, False, 0, 0, 0, token.cycle)
+
+
+def _breaks(system: System, token: Token, states: list[bytes], run: list[Outcome]) -> bool:
+    """Tell whether the steps of a token end in what it says: a broken rule, a CPU that waits, a closed cycle."""
+    broke = broken_by(run[-1]) if run else None
+    if broke is not None:
+        return broke.check.rule == token.rule
+    if token.rule == "progress":
+        return token.cycle is not None and token.cycle < len(run) and states[token.cycle] == states[-1]
+    lay = layout(system)
+    places = ((t, lay.place(states[-1], t), len(thread.steps)) for t, thread in enumerate(system.threads))
+    waiting = [t for t, place, done in places if place < done and not outcomes(system, lay, states[-1], t)]
+    return token.rule == "deadlock" and bool(waiting)

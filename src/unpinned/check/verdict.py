@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decide: of one search, and of a plan over all its rungs. Nothing else in unpinned says holds, race or undecided."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from unpinned.check.graph import anyone_waits, endless_fault, stuck
+from unpinned.check.search import Graph
+from unpinned.check.successors import marks
+from unpinned.check.witness import Race, broken_by, cycle_at, deadlock_at, path_to, race_at
+from unpinned.ir.program import Cover
+from unpinned.ir.rules import RULES
+from unpinned.mm.scenario import Scenario
+from unpinned.plan.classes import PlanClass
+
+#: Exit codes of a call, by the worst verdict: 2 is a usage or plan error, 4 a skip (KSFT_SKIP).
+EXIT_HOLDS, EXIT_RACE, EXIT_ERROR, EXIT_UNDECIDED = 0, 1, 2, 3
+
+
+class Verdict(StrEnum):
+    """What is known: *holds* only after a complete search, *race* with a witness, else *undecided*."""
+
+    HOLDS = "holds"
+    RACE = "race"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """A scenario of the ladder; a pass needs every `required` one."""
+
+    scenario: Scenario
+    required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RungResult:
+    """What the search of one rung gave.
+
+    `why` says in words why it is undecided. `events` were seen in the search, `reached` are source lines of the plan
+    as (file, line), and `lines` those that its steps have.
+    """
+
+    rung: Rung
+    verdict: Verdict
+    states: int
+    depth: int
+    why: str
+    race: Race | None
+    events: frozenset[str]
+    reached: frozenset[tuple[str, int]]
+    lines: frozenset[tuple[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanResult:
+    """What is known of a plan: its rungs in order, and the races on rules that it does not promise.
+
+    `why` gives the reasons for which it is undecided.
+    """
+
+    plan: PlanClass
+    rungs: tuple[RungResult, ...]
+    unpromised: tuple[tuple[Scenario, Race], ...]
+    verdict: Verdict
+    why: tuple[str, ...]
+
+    @property
+    def race(self) -> Race | None:
+        """Return the race that was found, if one was."""
+        return next((rung.race for rung in self.rungs if rung.race is not None), None)
+
+    @property
+    def states(self) -> int:
+        """Return the number of states that were searched, over all rungs."""
+        return sum(rung.states for rung in self.rungs)
+
+    @property
+    def events(self) -> frozenset[str]:
+        """Return what was seen in any rung."""
+        return frozenset().union(*(rung.events for rung in self.rungs))
+
+    @property
+    def unexercised(self) -> tuple[str, ...]:
+        """Return the rules that no search put to the test."""
+        return tuple(rule for rule in RULES if f"rule:{rule}" not in self.events)
+
+    @property
+    def unreached(self) -> tuple[tuple[str, int], ...]:
+        """Return the lines of the plan, as (file, line), that no search reached."""
+        lines = frozenset[tuple[str, int]]().union(*(rung.lines for rung in self.rungs))
+        reached = frozenset[tuple[str, int]]().union(*(rung.reached for rung in self.rungs))
+        return tuple(sorted(lines - reached))
+
+
+def judge(rung: Rung, graph: Graph) -> RungResult:
+    """Decide one search."""
+    race = _find_race(graph)
+    verdict, why = Verdict.HOLDS, ""
+    if race is not None:
+        verdict = Verdict.RACE
+    elif graph.limits:
+        verdict, why = Verdict.UNDECIDED, _limit(graph)
+    elif not graph.complete:
+        verdict, why = Verdict.UNDECIDED, _STOPPED[graph.stopped]
+    events, reached = _seen(graph)
+    lines = frozenset((mark.pos.file, mark.pos.line) for mark in marks(graph.successors.system))
+    return RungResult(rung, verdict, len(graph.states), len(graph.levels) - 1, why, race, events, reached, lines)
+
+
+def interrupted_rung(rung: Rung) -> RungResult:
+    """Return what is known of a rung that was interrupted outside its search: nothing."""
+    nothing = frozenset[tuple[str, int]]()
+    return RungResult(rung, Verdict.UNDECIDED, 0, 0, INTERRUPTED, None, frozenset(), nothing, nothing)
+
+
+INTERRUPTED = "it was interrupted"
+_STOPPED = {
+    "time": "the time was up (--time)",
+    "states": "the memory that may be used was full",
+    "interrupt": INTERRUPTED,
+}
+
+
+def _find_race(graph: Graph) -> Race | None:
+    promised = graph.successors.system.promised
+    if graph.broken:
+        return race_at(graph)
+    if graph.complete and "deadlock" in promised and (found := stuck(graph)) is not None:
+        return deadlock_at(graph, *found)
+    if graph.complete and "progress" in promised and (lasso := endless_fault(graph)) is not None:
+        return cycle_at(graph, lasso)
+    return None
+
+
+def _limit(graph: Graph) -> str:
+    """Return in words the first bound of the model that the search ran into."""
+    _, run = path_to(graph, graph.limits[0])
+    broke = broken_by(run[-1])
+    assert broke is not None
+    return broke.check.text
+
+
+def _seen(graph: Graph) -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
+    """Return the events and source lines that a search ran through."""
+    passed = {leaf for flat in graph.edges for leaf in flat[::2]}
+    events: set[str] = set()
+    lines: set[tuple[str, int]] = set()
+    for number in passed:
+        for what in graph.successors.leaves[number].passed:
+            if isinstance(what, Cover):
+                events.add(what.event)
+            else:
+                lines.add((what.pos.file, what.pos.line))
+    if anyone_waits(graph):
+        events.add("rule:deadlock")
+    return frozenset(events), frozenset(lines)
+
+
+def decide(plan: PlanClass, rungs: Sequence[RungResult], planned: Sequence[Rung]) -> tuple[Verdict, tuple[str, ...]]:
+    """Decide a plan: a race if any rung races; it holds if every required rung does and none of it was vacuous.
+
+    A later rung that was not finished changes nothing, unless a bound of the model stopped it.
+    """
+    if any(result.verdict is Verdict.RACE for result in rungs):
+        return Verdict.RACE, ()
+    why = [
+        f"{result.rung.scenario}: {result.why}"
+        for result in rungs
+        if result.verdict is Verdict.UNDECIDED and (result.rung.required or result.why not in _STOPPED.values())
+    ]
+    begun = {result.rung for result in rungs}
+    missing = [rung for rung in planned if rung.required and rung not in begun]
+    if missing:
+        why.append(f"{len(missing)} required rungs were not begun, the first is {missing[0].scenario}")
+    if not why:
+        events = frozenset[str]().union(*(result.events for result in rungs if result.rung.required))
+        why = [f"the search was vacuous: {what}" for event, what in _wanted(plan, planned) if event not in events]
+    return (Verdict.UNDECIDED if why else Verdict.HOLDS), tuple(why)
+
+
+def _wanted(plan: PlanClass, planned: Sequence[Rung]) -> list[tuple[str, str]]:
+    """Return the events without which a pass tested nothing, as far as plan and scenarios have such a thing."""
+    wanted = [("map", "no fault was ever mapped"), ("tlb-hit", "no guest access ever hit the TLB")]
+    operations = any(rung.scenario.ops for rung in planned)
+    if operations and _names(plan, "REPLAY"):
+        wanted.append(("replay", "no fault was ever replayed"))
+    if operations and (_names(plan, "zap") or _names(plan, "zap_sptes")):
+        wanted.append(("zap", "no zap ever removed a live spte"))
+    return wanted
+
+
+def _names(plan: PlanClass, word: str) -> bool:
+    """Tell whether a plan's methods say a word: a constant, or a method of the mm."""
+    nodes = (node for method in plan.methods.values() for node in ast.walk(method.node))
+    return any(getattr(node, "id", None) == word or getattr(node, "attr", None) == word for node in nodes)
+
+
+def exit_code(results: Sequence[PlanResult]) -> int:
+    """Return the exit code of a call over all its plans."""
+    verdicts = {result.verdict for result in results}
+    if Verdict.RACE in verdicts:
+        return EXIT_RACE
+    return EXIT_UNDECIDED if Verdict.UNDECIDED in verdicts else EXIT_HOLDS
