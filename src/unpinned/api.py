@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Do from Python all that the command does: check, replay, export, and the reports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from unpinned.check.ladder import DEFAULT_TIME, Watch, climb, ladder
+from unpinned.check.token import race_of, read_token
+from unpinned.check.verdict import INTERRUPTED, PlanResult, Verdict
+from unpinned.errors import UsageError
+from unpinned.export.promela import promela
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import build
+from unpinned.plan.classes import PlanClass, read_plans
+from unpinned.report.data import results_data
+from unpinned.report.text import plan_block, replay_block, summary_line
+from unpinned.timeline import Timeline, tell
+
+Path = str | os.PathLike[str]
+
+#: The engines that can be named; a native one comes next.
+ENGINES: Final = ("reference",)
+
+
+def plans(path: Path, name: str | None = None) -> tuple[PlanClass, ...]:
+    """Read the plans of a file, or the one that is named.
+
+    :raises PlanError: if the file is no plan file.
+    :raises UsageError: if it has no plan of that name.
+    """
+    found = read_plans(path)
+    if name is None:
+        return found
+    chosen = tuple(plan for plan in found if plan.name == name)
+    if not chosen:
+        known = ", ".join(plan.name for plan in found)
+        raise UsageError(f"{os.fspath(path)} has no plan {name!r}", hint=f"It has: {known}.")
+    return chosen
+
+
+def check(
+    path: Path,
+    plan: str | None = None,
+    *,
+    seconds: float = DEFAULT_TIME,
+    scenario: Scenario | None = None,
+    required_only: bool = False,
+    watch: Watch | None = None,
+) -> Iterator[PlanResult]:
+    """Check the plans of a file one after the other, each within `seconds`; yield each result as it comes.
+
+    After an interrupt (Ctrl-C) the plans that are left are given as undecided.
+
+    :raises PlanError: for a file or a plan that is not in the language; before anything is searched if the file
+        cannot be read.
+    :raises UsageError: if there is no plan of that name, or no such scenario.
+    """
+    chosen = plans(path, plan)
+    if scenario is not None:
+        for one in chosen:
+            admits(one, scenario)
+    return _checked(chosen, seconds, scenario, required_only, watch or Watch())
+
+
+def admits(plan: PlanClass, scenario: Scenario) -> None:
+    """Refuse a scenario with an operation that the plan does not admit.
+
+    :raises UsageError: for that.
+    """
+    for op in scenario.ops:
+        if plan.operations is not None and op not in plan.operations:
+            hint = f"It says: operations = {plan.operations}."
+            raise UsageError(f"{plan.name} does not admit the operation {op}", plan.pos, hint)
+
+
+def _checked(
+    chosen: Sequence[PlanClass], seconds: float, scenario: Scenario | None, required_only: bool, watch: Watch
+) -> Iterator[PlanResult]:
+    interrupted = False
+    for plan in chosen:
+        if interrupted:
+            yield PlanResult(plan, (), (), Verdict.UNDECIDED, (INTERRUPTED,))
+            continue
+        result = climb(plan, seconds, scenario, required_only, watch)
+        interrupted = any(rung.why == INTERRUPTED for rung in result.rungs)
+        yield result
+
+
+def timelines(result: PlanResult) -> list[Timeline]:
+    """Tell the races of a result: the one that decided it, if there is one, then those that are not promised."""
+    told = [tell(result.plan, rung.rung.scenario, rung.race) for rung in result.rungs if rung.race is not None]
+    return told + [tell(result.plan, scenario, race) for scenario, race in result.unpromised]
+
+
+def report(result: PlanResult, verbose: bool = False) -> str:
+    """Return the text of a result."""
+    return plan_block(result, timelines(result), verbose)
+
+
+def as_data(results: Sequence[PlanResult]) -> dict[str, Any]:
+    """Return results as JSON data."""
+    return results_data(results, [timelines(result) for result in results], ENGINES[0])
+
+
+def replay(token: str, path: Path) -> Timeline:
+    """Take the steps of a printed race again on the plan of a file.
+
+    :raises ReplayError: if the token is none, or the plan has changed.
+    :raises PlanError: if the file is no plan file.
+    """
+    read = read_token(token)
+    (plan,) = plans(path, read.plan)
+    return tell(plan, read.scenario, race_of(read, plan))
+
+
+def export_promela(path: Path, plan: str | None = None, scenario: Scenario | None = None) -> str:
+    """Return a Promela model of a plan beside a scenario, by default the first rung of its ladder.
+
+    :raises UsageError: if the file has several plans and none is named.
+    :raises PlanError: if the file is no plan file.
+    """
+    chosen = plans(path, plan)
+    if len(chosen) > 1:
+        names = ", ".join(one.name for one in chosen)
+        raise UsageError(f"{os.fspath(path)} has several plans", hint=f"Name one with --plan: {names}.")
+    if scenario is None:
+        scenario = ladder(chosen[0])[0].scenario
+    admits(chosen[0], scenario)
+    return promela(build(chosen[0], scenario))
+
+
+__all__ = [
+    "ENGINES",
+    "admits",
+    "as_data",
+    "check",
+    "export_promela",
+    "plan_block",
+    "plans",
+    "replay",
+    "replay_block",
+    "report",
+    "summary_line",
+    "timelines",
+]

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run the command `unpinned`: the edge where options are read, results printed and errors caught."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from unpinned import api
+from unpinned.check.ladder import DEFAULT_TIME
+from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, PlanResult, exit_code
+from unpinned.errors import UnpinnedError, UsageError
+from unpinned.mm.scenario import OPERATIONS, Scenario
+from unpinned.progress import following
+
+_WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan"}
+
+
+class _Group(click.Group):
+    """The command: errors of the user end it with one message and exit 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except UnpinnedError as error:
+            if ctx.params.get("debug"):
+                raise
+            click.echo(f"unpinned: {error}", err=True)
+            sys.exit(EXIT_ERROR)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="unpinned")
+@click.option("--debug", is_flag=True, help="Show a traceback where something goes wrong.")
+def main(debug: bool) -> None:
+    """Check locking plans for secondary MMUs against every interleaving."""
+
+
+def _scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that pick one scenario."""
+    for option in (
+        click.option("--ops", metavar="OP,OP", help=f"The mm operations beside it: {', '.join(OPERATIONS)}; or none."),
+        click.option("--pages", type=int, metavar="N", help="So many pages (default 1)."),
+        click.option("--vcpus", type=int, metavar="N", help="So many vCPUs (default 1)."),
+        click.option("--plan", metavar="NAME", help="One class of a file with several."),
+    ):
+        command = option(command)
+    return command
+
+
+def _scenario(vcpus: int | None, pages: int | None, ops: str | None) -> Scenario | None:
+    """Return the scenario that the options pick, or None for the ladder."""
+    if vcpus is None and pages is None and ops is None:
+        return None
+    words = [] if ops in (None, "", "none") else str(ops).replace("+", ",").split(",")
+    chosen = tuple(word.strip() for word in words)
+    if ops is None:
+        chosen = ("zap",)
+    return Scenario(vcpus or 1 if vcpus != 0 else 0, pages or 1 if pages != 0 else 0, chosen)
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@_scenario_options
+@click.option("--time", "seconds", type=float, default=DEFAULT_TIME, show_default=True, help="Seconds for each plan.")
+@click.option("--required", is_flag=True, help="Search only the required part of the ladder.")
+@click.option("--engine", type=click.Choice(api.ENGINES), default=api.ENGINES[0], show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/json.md).")
+@click.option("-v", "--verbose", is_flag=True, help="Show every step of a race, with its source line.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+def check(
+    files: tuple[str, ...],
+    vcpus: int | None,
+    pages: int | None,
+    ops: str | None,
+    plan: str | None,
+    seconds: float,
+    required: bool,
+    engine: str,
+    as_json: bool,
+    verbose: bool,
+    color: str,
+) -> None:
+    """Look for races in the plans of FILE, from small scenarios to large ones.
+
+    Exit status: 0 all hold, 1 a race, 2 a plan or usage error, 3 undecided.
+    """
+    del engine  # there is one; the option names it
+    if not seconds > 0:
+        raise UsageError(f"--time {seconds} leaves no time", hint="Give a number of seconds above 0.")
+    scenario = _scenario(vcpus, pages, ops)
+    with following() as watch:
+        checks = [
+            api.check(file, plan, seconds=seconds, scenario=scenario, required_only=required, watch=watch)
+            for file in files
+        ]
+        results: list[PlanResult] = []
+        for results_of_file in checks:
+            for result in results_of_file:
+                if not as_json:
+                    _show(("\n" if results else "") + api.report(result, verbose), color)
+                results.append(result)
+    if as_json:
+        click.echo(json.dumps(api.as_data(results), indent=2))
+    elif len(results) > 1:
+        click.echo()
+        for result in results:
+            click.echo(api.summary_line(result))
+    sys.exit(exit_code(results))
+
+
+@main.command()
+@click.argument("token")
+@click.argument("file")
+@click.option("-v", "--verbose", is_flag=True, help="Show every step, with its source line.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+def replay(token: str, file: str, verbose: bool, color: str) -> None:
+    """Take the steps of a printed race again: TOKEN on the plan of FILE.
+
+    Exit status: 1 if the rule is broken again, 2 if the token does not fit the plan.
+    """
+    _show(api.replay_block(api.replay(token, file), verbose), color)
+    sys.exit(EXIT_RACE)
+
+
+@main.command()
+@click.argument("file")
+@click.option("--promela", "promela", is_flag=True, required=True, help="Write a model for SPIN.")
+@_scenario_options
+@click.option("-o", "output", type=click.Path(dir_okay=False), help="Write to this file, not to stdout.")
+def export(
+    file: str,
+    promela: bool,
+    vcpus: int | None,
+    pages: int | None,
+    ops: str | None,
+    plan: str | None,
+    output: str | None,
+) -> None:
+    """Write the plan of FILE beside a scenario as a model for another checker."""
+    del promela  # there is one format; the option names it
+    text = api.export_promela(file, plan, _scenario(vcpus, pages, ops))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with open(output, "w", encoding="utf-8") as stream:
+            stream.write(text)
+    except OSError as error:
+        raise UsageError(f"{output} cannot be written: {error.strerror}", hint="Name another file with -o.") from error
+
+
+def _show(text: str, color: str) -> None:
+    """Print a report; colour marks the first word of a block and carries no meaning alone."""
+    coloured = color == "always" or (color == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    if coloured:
+        lines = text.split("\n")
+        for i, line in enumerate(lines):
+            word = line.split(" ", 1)[0]
+            if word in _WORDS:
+                lines[i] = click.style(word, fg=_WORDS[word], bold=True) + line[len(word) :]
+        text = "\n".join(lines)
+    click.echo(text, nl=False, color=coloured)

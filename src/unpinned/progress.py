@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Show on a terminal how a search goes: one line on stderr for anything that takes more than a second."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Final
+
+from unpinned.check.ladder import Watch
+from unpinned.check.search import Graph
+from unpinned.check.verdict import Rung, RungResult
+from unpinned.plan.classes import PlanClass
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+_AFTER: Final = 1.0  # seconds
+
+
+@contextmanager
+def following() -> Iterator[Watch]:
+    """Give a watch that keeps a progress line while a search runs; on no terminal it shows nothing."""
+    if not sys.stderr.isatty():
+        yield Watch()
+        return
+    with ExitStack() as stack:
+        yield _Line(stack)
+
+
+class _Line(Watch):
+    """The progress line of one rung at a time."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._what = ""
+        self._began = 0.0
+        self._status: Status | None = None
+
+    def rung(self, plan: PlanClass, rung: Rung) -> None:
+        self._what, self._began = f"{plan.name}: {rung.scenario}", time.monotonic()
+
+    def tick(self, graph: Graph) -> None:
+        spent = time.monotonic() - self._began
+        if spent < _AFTER:
+            return
+        states = len(graph.states)
+        frontier = states - (graph.levels[-1] if graph.levels else 0)
+        text = (
+            f"{self._what}: {states} states, {states / spent / 1000:.0f}k/s, depth {len(graph.levels) - 1}, "
+            f"frontier {frontier}"
+        )
+        if self._status is None:
+            from rich.console import Console  # noqa: PLC0415 - a short search does not wait for it
+
+            self._status = self._stack.enter_context(Console(stderr=True).status("", refresh_per_second=5))
+        self._status.update(text)
+
+    def done(self, _result: RungResult) -> None:
+        self._stack.close()
+        self._status = None

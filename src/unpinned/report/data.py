@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write results as data: what `--json` prints (docs/json.md describes every key)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from unpinned.check.verdict import PlanResult, RungResult, exit_code
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import null_ops
+from unpinned.timeline import Row, Timeline
+
+FORMAT: Final = "unpinned-check"
+#: Goes up when a key changes its meaning or goes away; new keys may come without that.
+VERSION: Final = 1
+
+
+def results_data(results: Sequence[PlanResult], timelines: Sequence[Sequence[Timeline]], engine: str) -> dict[str, Any]:
+    """Return the results of a call as JSON data; `timelines` are those of each plan, in the same order."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "engine": engine,
+        "memory_model": "SC",
+        "exit_code": exit_code(results),
+        "plans": [_plan(result, told) for result, told in zip(results, timelines, strict=True)],
+    }
+
+
+def timeline_data(timeline: Timeline) -> dict[str, Any]:
+    """Return a race as JSON data."""
+    race = timeline.race
+    return {
+        "property": timeline.rule,
+        "also": list(race.also),
+        "sentence": timeline.sentence,
+        "message": timeline.message,
+        "in": list(timeline.where),
+        "bounds": _bounds(timeline.scenario),
+        "cpus": list(timeline.cpus),
+        "steps": [_row(row) for row in timeline.rows],
+        "conflict": timeline.conflict,
+        "cycle": timeline.cycle,
+        "context_switches": race.switches,
+        "shortest": race.shortest,
+        "violating_states": race.violating,
+        "states": race.states,
+        "token": timeline.token,
+    }
+
+
+def _plan(result: PlanResult, timelines: Sequence[Timeline]) -> dict[str, Any]:
+    plan = result.plan
+    told = [timeline_data(timeline) for timeline in timelines]
+    race = told.pop(0) if result.race is not None else None
+    return {
+        "plan": plan.name,
+        "file": plan.pos.file,
+        "line": plan.pos.line,
+        "verdict": str(result.verdict),
+        "property": race["property"] if race else None,
+        "why_undecided": list(result.why),
+        "states": result.states,
+        "rungs": [_rung(rung) for rung in result.rungs],
+        "race": race,
+        "not_promised": told,
+        "waived": dict(plan.waive),
+        "null_ops": list(null_ops(plan)),
+        "not_exercised": list(result.unexercised),
+        "never_reached": [{"file": file, "line": line} for file, line in result.unreached],
+    }
+
+
+def _rung(rung: RungResult) -> dict[str, Any]:
+    return {
+        "bounds": _bounds(rung.rung.scenario),
+        "required": rung.rung.required,
+        "verdict": str(rung.verdict),
+        "property": rung.race.rule if rung.race else None,
+        "states": rung.states,
+        "depth": rung.depth,
+        "why_undecided": rung.why or None,
+    }
+
+
+def _bounds(scenario: Scenario) -> dict[str, Any]:
+    return {
+        "vcpus": scenario.vcpus,
+        "pages": scenario.pages,
+        "frames": scenario.frames,
+        "ops": list(scenario.ops),
+    }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "step": row.number,
+        "cpu": row.cpu,
+        "method": row.method,
+        "text": row.text,
+        "effect": row.effect,
+        "file": row.pos.file,
+        "line": row.pos.line,
+        "source": row.pos.text.strip(),
+    }

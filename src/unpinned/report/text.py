@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write results as plain text that can be pasted into a mail: 75 columns, ASCII, one column for each CPU."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Final
+
+from unpinned.check.verdict import PlanResult, RungResult, Verdict
+from unpinned.mm.system import null_ops
+from unpinned.timeline import HOOKS, Row, Timeline
+
+WIDTH: Final = 75
+_NUMBER: Final = 3  # columns of a step's number
+_NARROWEST: Final = 16  # a column of a CPU is no narrower; with more CPUs than fit, each row names its CPU
+
+_NOT_COVERED: Final = (
+    "weak memory; more vCPUs, pages or concurrent operations than above; operations of the era 'current'"
+)
+
+
+def plan_block(result: PlanResult, timelines: Sequence[Timeline], verbose: bool = False) -> str:
+    """Return the block of a plan; `timelines` tell its race, or the races on rules that it does not promise."""
+    plan = result.plan
+    lines: list[str] = []
+    if result.verdict is Verdict.RACE:
+        lines += race_lines(timelines[0], "BUG", verbose)
+        timelines = timelines[1:]
+    else:
+        lines += [f"{'OK' if result.verdict is Verdict.HOLDS else 'UNDECIDED'}: unpinned: {plan.name}"]
+        lines[0] += " holds" if result.verdict is Verdict.HOLDS else " is undecided"
+        lines += ["", *_head(f"{plan.pos.file}:{plan.pos.line} {plan.name}", "memory model SC")]
+    lines += ["", *_rungs(result.rungs), ""]
+    for why in result.why:
+        lines += _wrapped(" undecided because ", why)
+    if result.why:
+        lines += _wrapped(" what to do        ", _advice(result))
+    lines += _remarks(result)
+    for timeline in timelines:
+        reason = plan.waive.get(timeline.rule, "the plan does not promise it")
+        lines += ["", *race_lines(timeline, "NOTE", verbose), f" no violation: {reason}"]
+    observation = observation_line(result)
+    return "\n".join([*lines, *([observation] if observation else [])]) + "\n"
+
+
+def observation_line(result: PlanResult) -> str:
+    """Return herd7's last line, or nothing for a plan that is undecided."""
+    match result.verdict:
+        case Verdict.HOLDS:
+            return f"Observation {result.plan.name} Never 0 {result.states}"
+        case Verdict.RACE:
+            assert result.race is not None
+            return f"Observation {result.plan.name} Sometimes {result.race.violating} {result.race.states}"
+    return ""
+
+
+def summary_line(result: PlanResult) -> str:
+    """Return one line on a plan, for a call with several."""
+    race = result.race
+    if race is not None:
+        what = f"race       {race.rule}, {len(race.schedule)} steps"
+    elif result.verdict is Verdict.HOLDS:
+        what = f"holds      {result.states} states"
+    else:
+        what = f"undecided  {result.why[0]}"
+    return textwrap.shorten(f"{result.plan.name:<24} {what}", WIDTH, placeholder=" ...").replace(
+        f"{result.plan.name} ", f"{result.plan.name:<24} ", 1
+    )
+
+
+def replay_block(timeline: Timeline, verbose: bool = False) -> str:
+    """Return the text of a race that was replayed from its token."""
+    lines = race_lines(timeline, "BUG", verbose)
+    return "\n".join([*lines, "", f"Replayed {timeline.plan.name}: {timeline.rule} is broken again"]) + "\n"
+
+
+# ---- a race
+
+
+def race_lines(timeline: Timeline, word: str, verbose: bool) -> list[str]:
+    """Return the lines of a race; `word` is BUG, or NOTE where the plan does not promise the rule."""
+    race, plan = timeline.race, timeline.plan
+    where = " / ".join(f"{method}()" if method != "guest" else "guest" for method in timeline.where)
+    lines = [f"{word}: unpinned: {timeline.rule}" + (f" in {where}" if where else ""), ""]
+    lines += _head(f"{plan.pos.file}:{plan.pos.line} {plan.name}", f"memory model SC   {timeline.scenario}")
+    lines += _wrapped(" rule  ", timeline.sentence)
+    if race.also:
+        lines += _wrapped(" also  ", ", ".join(race.also))
+    lines += ["", *_table(timeline, verbose), ""]
+    mark = f"step {race.schedule and len(race.schedule)}: {timeline.message}"
+    if timeline.conflict is not None:
+        mark += f"; conflicts with step {timeline.conflict}"
+    lines += [*_wrapped(" ==> ", mark), ""]
+    steps, switches = len(race.schedule), race.switches
+    shortest = "no shorter race exists" if race.shortest else "a shorter one may exist"
+    counts = f" {_count(steps, 'step')}, {_count(switches, 'context switch', 'es')}"
+    if race.states:
+        lines.append(f"{counts}; {shortest}")
+        lines.append(f" searched {race.states} states up to depth {race.depth}")
+    else:
+        lines.append(counts)
+    lines += _command(["unpinned replay", timeline.token, plan.source.path])
+    return lines
+
+
+def _command(words: Sequence[str]) -> list[str]:
+    """Return the command that replays a race, in one line or, for a shell, in several."""
+    line = " replay: " + " ".join(words)
+    if len(line) <= WIDTH:
+        return [line]
+    return [f" replay: {words[0]} \\", *(f"   {word} \\" for word in words[1:-1]), f"   {words[-1]}"]
+
+
+def _table(timeline: Timeline, verbose: bool) -> list[str]:
+    rows = list(timeline.rows) if verbose else _merged(timeline.rows, timeline.cycle)
+    cpus = len(timeline.cpus)
+    width = (WIDTH - _NUMBER - 1) // cpus - 2
+    columns = width >= _NARROWEST
+    if not columns:
+        width = WIDTH - _NUMBER - 1 - 2
+    lines: list[str] = []
+    turned = False
+    if columns:
+        lines.append(" " * (_NUMBER + 1) + "  ".join(f"{title:<{width}}"[:width] for title in timeline.cpus).rstrip())
+        lines.append(" " * (_NUMBER + 1) + "  ".join("-" * width for _ in timeline.cpus))
+    else:
+        lines += [f"    {title}" for title in timeline.cpus]
+    for row in rows:
+        if timeline.cycle is not None and row.number >= timeline.cycle and not turned:
+            lines.append("    from here the steps repeat for ever:")
+            turned = True
+        text = ("  " if row.method in HOOKS else "") + row.text
+        if row.number == len(timeline.rows):
+            text += "  <--"
+        if not columns:
+            text = f"CPU{row.cpu}  {text}"
+        indent = " " * (width + 2) * (row.cpu if columns else 0)
+        for i, part in enumerate(_cell(text, row.effect, width)):
+            number = f"{row.number:>{_NUMBER}}" if i == 0 else " " * _NUMBER
+            lines.append(f"{number} {indent}{part}".rstrip())
+        if verbose:
+            place = f"{row.pos.file.rsplit('/', 1)[-1]}:{row.pos.line}"
+            lines.append(f"      {place}: {row.pos.text.strip()}"[:WIDTH])
+    return lines
+
+
+def _cell(text: str, effect: str, width: int) -> list[str]:
+    """Return the lines of a cell: the text, wrapped, and the effect at the right."""
+    indent = len(text) - len(text.lstrip())
+    lines = textwrap.wrap(text.strip(), width - indent, subsequent_indent="  ", break_long_words=True) or [""]
+    lines = [" " * indent + line for line in lines]
+    if effect:
+        if len(lines[-1]) + 2 + len(effect) > width:
+            lines.append("")
+        lines[-1] = f"{lines[-1]}{effect:>{width - len(lines[-1])}}"
+    return lines
+
+
+def _merged(rows: Sequence[Row], cycle: int | None) -> list[Row]:
+    """Leave out the mm's own locks, and put steps of one statement into one row."""
+    merged: list[Row] = []
+    for row in rows:
+        if row.quiet and row is not rows[-1]:
+            continue
+        last = merged[-1] if merged else None
+        if (
+            last is not None
+            and last.own
+            and row.own
+            and (last.cpu, last.pos.line, last.method) == (row.cpu, row.pos.line, row.method)
+            and "lock(" not in last.text + row.text
+            and row.number != cycle
+        ):
+            merged[-1] = _joined(last, row)
+        else:
+            merged.append(row)
+    return merged
+
+
+def _joined(first: Row, second: Row) -> Row:
+    """Join two steps of one statement; a read that is followed by the change of the same field is left out."""
+    name = second.text.split(" ", 1)[0]
+    kept = [part for part in first.text.split(", ") if not ("->" in second.text and part.startswith(f"{name} is "))]
+    text = ", ".join([*kept, second.text])
+    effect = ", ".join(filter(None, (first.effect, second.effect)))
+    return Row(second.number, second.cpu, text, effect, second.pos, second.method, True, False)
+
+
+# ---- the rest of a block
+
+
+def _head(what: str, right: str) -> list[str]:
+    line = f" plan  {what}"
+    if len(line) + 3 + len(right) <= WIDTH:
+        return [f"{line}   {right}"]
+    return [line, f"       {right}"]
+
+
+def _rungs(rungs: Sequence[RungResult]) -> list[str]:
+    lines = [f" {'scenario':<40}{'states':>12}{'depth':>8}  verdict"]
+    for result in rungs:
+        name = str(result.rung.scenario)
+        verdict = str(result.verdict)
+        if result.verdict is Verdict.UNDECIDED and not result.rung.required:
+            verdict = "not finished"
+        star = " " if result.rung.required else "+"
+        lines.append(f" {star}{name:<39}{result.states:>12}{result.depth:>8}  {verdict}")
+    if any(not result.rung.required for result in rungs):
+        lines.append(" + beyond the required part of the ladder")
+    return lines
+
+
+def _remarks(result: PlanResult) -> list[str]:
+    lines: list[str] = []
+    if missing := null_ops(result.plan):
+        lines += _wrapped(" NULL ops       ", ", ".join(missing))
+    for rule, reason in result.plan.waive.items():
+        lines += _wrapped(" waived         ", f"{rule}: {reason}")
+    if result.verdict is Verdict.RACE:
+        return lines
+    if result.unexercised:
+        lines += _wrapped(" not exercised  ", ", ".join(result.unexercised))
+    if result.unreached:
+        places = ", ".join(f"{file.rsplit('/', 1)[-1]}:{line}" for file, line in result.unreached)
+        lines += _wrapped(" never reached  ", places)
+    lines += _wrapped(" not covered    ", _NOT_COVERED)
+    return lines
+
+
+def _advice(result: PlanResult) -> str:
+    why = " ".join(result.why)
+    if "the time was up" in why or "not begun" in why:
+        return "give it more time (--time SECONDS), or pick a smaller scenario (--vcpus --pages --ops)"
+    if "memory" in why:
+        return "pick a smaller scenario (--vcpus --pages --ops)"
+    if "passed its width" in why:
+        return "widen the counter (Counter(bits=6)), or pick a smaller scenario"
+    if "vacuous" in why:
+        return "a plan must map, and replay if it can: look at the lines that were never reached"
+    return "pick a smaller scenario (--vcpus --pages --ops)"
+
+
+def _wrapped(first: str, text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
+
+
+def _count(n: int, what: str, plural: str = "s") -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}{plural}"
