@@ -22,6 +22,7 @@ from unpinned.check.verdict import (
     decide,
     interrupted_rung,
     judge,
+    shows_deadlock,
 )
 from unpinned.check.witness import Race
 from unpinned.ir.rules import RULES
@@ -123,7 +124,11 @@ def climb(
 
 def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, watch: Watch) -> RungResult:
     successors = compile_system(build(plan, rung.scenario, promised))
-    graph = explore(successors, Bounds(deadline, _most_states()), tick=watch.tick)
+    bounds = Bounds(deadline, _most_states())
+    graph = explore(successors, bounds, tick=watch.tick)
+    if shows_deadlock(graph):
+        # Some CPUs may be stuck for ever long before none can go on; only the whole graph tells.
+        graph = explore(successors, bounds, to_end=True, tick=watch.tick)
     return judge(rung, graph)
 
 

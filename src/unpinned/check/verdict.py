@@ -11,7 +11,7 @@ from enum import StrEnum
 from unpinned.check.graph import anyone_waits, endless_fault, stuck
 from unpinned.check.search import Graph
 from unpinned.check.successors import marks
-from unpinned.check.witness import Race, broken_by, cycle_at, deadlock_at, path_to, race_at
+from unpinned.check.witness import Race, broken_by, cycle_at, deadlock_at, first_broken, path_to, race_at
 from unpinned.ir.program import Cover
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
@@ -126,9 +126,14 @@ _STOPPED = {
 }
 
 
+def shows_deadlock(graph: Graph) -> bool:
+    """Tell whether the first violation of a search is that no CPU can go on."""
+    return bool(graph.broken) and all(graph.rule(i) == "deadlock" for i in first_broken(graph))
+
+
 def _find_race(graph: Graph) -> Race | None:
     promised = graph.successors.system.promised
-    if graph.broken:
+    if graph.broken and not (graph.complete and shows_deadlock(graph)):
         return race_at(graph)
     if graph.complete and "deadlock" in promised and (found := stuck(graph)) is not None:
         return deadlock_at(graph, *found)

@@ -51,9 +51,16 @@ def race_at(graph: Graph) -> Race:
 
     :raises InternalError: if the race does not replay.
     """
-    rule = min((graph.rule(i) for i in graph.broken), key=severity)
-    path, switches = schedule_to(graph, [i for i in graph.broken if graph.rule(i) == rule])
+    first = first_broken(graph)
+    rule = min((graph.rule(i) for i in first), key=severity)
+    path, switches = schedule_to(graph, [i for i in first if graph.rule(i) == rule])
     return _confirmed(graph, rule, path, switches)
+
+
+def first_broken(graph: Graph) -> list[int]:
+    """Return the broken states that the fewest steps lead to."""
+    level = graph.depth(graph.broken[0])
+    return [i for i in graph.broken if graph.depth(i) == level]
 
 
 def deadlock_at(graph: Graph, state: int, thread: int) -> Race:
@@ -90,7 +97,7 @@ def _confirmed(
         (),
         schedule,
         switches,
-        shortest=not graph.limits,
+        shortest=not graph.limits and (rule != "deadlock" or graph.complete),
         violating=max(1, len(graph.broken)),
         states=len(graph.states),
         depth=len(graph.levels) - 1,

@@ -133,12 +133,12 @@ class Secondary(Model):
             with atomic():
                 note("page_fault() returns {result}")
                 cover("rule:leak")
+                cover("rule:progress")
                 check(
                     "leak", self.mm.taken[this_cpu()] == 0, "page_fault() has returned and still holds a page reference"
                 )
                 if result == REPLAY:
                     cover("replay")
-                    cover("rule:progress")
                 self.faulting[this_cpu()] = result == REPLAY
             if result != REPLAY:
                 return

@@ -64,9 +64,8 @@ def summary_line(result: PlanResult) -> str:
         what = f"holds      {result.states} states"
     else:
         what = f"undecided  {result.why[0]}"
-    return textwrap.shorten(f"{result.plan.name:<24} {what}", WIDTH, placeholder=" ...").replace(
-        f"{result.plan.name} ", f"{result.plan.name:<24} ", 1
-    )
+    line = f"{result.plan.name:<24} {what}"
+    return line if len(line) <= WIDTH else line[: WIDTH - 4] + " ..."
 
 
 def replay_block(timeline: Timeline, verbose: bool = False) -> str:
@@ -88,7 +87,10 @@ def race_lines(timeline: Timeline, word: str, verbose: bool) -> list[str]:
     if race.also:
         lines += _wrapped(" also  ", ", ".join(race.also))
     lines += ["", *_table(timeline, verbose), ""]
-    mark = f"step {race.schedule and len(race.schedule)}: {timeline.message}"
+    place = (
+        f"step {len(race.schedule)}" if timeline.cycle is None else f"steps {timeline.cycle} to {len(race.schedule)}"
+    )
+    mark = f"{place}: {timeline.message}"
     if timeline.conflict is not None:
         mark += f"; conflicts with step {timeline.conflict}"
     lines += [*_wrapped(" ==> ", mark), ""]
