@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from unpinned.check.ladder import DEFAULT_TIME, Watch, climb, ladder
 from unpinned.check.token import race_of, read_token
-from unpinned.check.verdict import INTERRUPTED, PlanResult, Verdict
-from unpinned.errors import UsageError
+from unpinned.check.verdict import PlanResult, not_begun
+from unpinned.errors import UnpinnedError, UsageError
 from unpinned.export.promela import promela
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
@@ -49,23 +49,45 @@ def check(
     scenario: Scenario | None = None,
     required_only: bool = False,
     watch: Watch | None = None,
-) -> Iterator[PlanResult]:
-    """Check the plans of a file one after the other, each within `seconds`; yield each result as it comes.
+) -> list[PlanResult]:
+    """Check the plans of a file one after the other, each within `seconds`; return a result for each.
 
     After an interrupt (Ctrl-C) the plans that are left are given as undecided.
 
-    :raises PlanError: for a file or a plan that is not in the language; before anything is searched if the file
-        cannot be read.
-    :raises UsageError: if there is no plan of that name, or no such scenario.
+    :param plan: check this one class only.
+    :param scenario: search this one scenario and no ladder.
+    :param required_only: leave out the rungs beyond the required part.
+    :raises PlanError: for a file or a plan that is not in the language.
+    :raises UsageError: if there is no plan of that name, or the plan does not admit the scenario.
     """
-    chosen = plans(path, plan)
+    results: list[PlanResult] = []
+    for one in plans(path, plan):
+        if results and results[-1].interrupted:
+            results.append(not_begun(one))
+            continue
+        results.append(check_plan(one, seconds=seconds, scenario=scenario, required_only=required_only, watch=watch))
+    return results
+
+
+def check_plan(
+    plan: PlanClass,
+    *,
+    seconds: float = DEFAULT_TIME,
+    scenario: Scenario | None = None,
+    required_only: bool = False,
+    watch: Watch | None = None,
+) -> PlanResult:
+    """Check one plan that was read; the parameters are those of :func:`check`.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    :raises UsageError: if the plan does not admit the scenario.
+    """
     if scenario is not None:
-        for one in chosen:
-            admits(one, scenario)
-    return _checked(chosen, seconds, scenario, required_only, watch or Watch())
+        _admits(plan, scenario)
+    return climb(plan, seconds, scenario, required_only, watch or Watch())
 
 
-def admits(plan: PlanClass, scenario: Scenario) -> None:
+def _admits(plan: PlanClass, scenario: Scenario) -> None:
     """Refuse a scenario with an operation that the plan does not admit.
 
     :raises UsageError: for that.
@@ -74,19 +96,6 @@ def admits(plan: PlanClass, scenario: Scenario) -> None:
         if plan.operations is not None and op not in plan.operations:
             hint = f"It says: operations = {plan.operations}."
             raise UsageError(f"{plan.name} does not admit the operation {op}", plan.pos, hint)
-
-
-def _checked(
-    chosen: Sequence[PlanClass], seconds: float, scenario: Scenario | None, required_only: bool, watch: Watch
-) -> Iterator[PlanResult]:
-    interrupted = False
-    for plan in chosen:
-        if interrupted:
-            yield PlanResult(plan, (), (), Verdict.UNDECIDED, (INTERRUPTED,))
-            continue
-        result = climb(plan, seconds, scenario, required_only, watch)
-        interrupted = any(rung.why == INTERRUPTED for rung in result.rungs)
-        yield result
 
 
 def timelines(result: PlanResult) -> list[Timeline]:
@@ -100,9 +109,9 @@ def report(result: PlanResult, verbose: bool = False) -> str:
     return plan_block(result, timelines(result), verbose)
 
 
-def as_data(results: Sequence[PlanResult]) -> dict[str, Any]:
-    """Return results as JSON data."""
-    return results_data(results, [timelines(result) for result in results], ENGINES[0])
+def as_data(results: Sequence[PlanResult], errors: Sequence[UnpinnedError] = ()) -> dict[str, Any]:
+    """Return results as JSON data, with the errors of plans that could not be checked."""
+    return results_data(results, [timelines(result) for result in results], errors, ENGINES[0])
 
 
 def replay(token: str, path: Path) -> Timeline:
@@ -128,16 +137,17 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
         raise UsageError(f"{os.fspath(path)} has several plans", hint=f"Name one with --plan: {names}.")
     if scenario is None:
         scenario = ladder(chosen[0])[0].scenario
-    admits(chosen[0], scenario)
+    _admits(chosen[0], scenario)
     return promela(build(chosen[0], scenario))
 
 
 __all__ = [
     "ENGINES",
-    "admits",
     "as_data",
     "check",
+    "check_plan",
     "export_promela",
+    "not_begun",
     "plan_block",
     "plans",
     "replay",

@@ -6,19 +6,29 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from unpinned import api
 from unpinned.check.ladder import DEFAULT_TIME
-from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, PlanResult, exit_code
+from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, EXIT_UNDECIDED, PlanResult, exit_code
+from unpinned.check.witness import InternalError
 from unpinned.errors import UnpinnedError, UsageError
 from unpinned.mm.scenario import OPERATIONS, Scenario
+from unpinned.plan.classes import PlanClass
 from unpinned.progress import following
 
 _WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan"}
+
+
+def _complain(error: UnpinnedError) -> None:
+    """Print an error of the user; with --debug, its traceback."""
+    if click.get_current_context().find_root().params.get("debug"):
+        traceback.print_exception(error)
+    click.echo(f"unpinned: {error}", err=True)
 
 
 class _Group(click.Group):
@@ -28,10 +38,16 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except UnpinnedError as error:
+            _complain(error)
+            sys.exit(EXIT_ERROR)
+        except InternalError as error:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"unpinned: {error}", err=True)
+            click.echo(f"unpinned: internal error, no verdict: {error}\n  This is a bug of unpinned.", err=True)
             sys.exit(EXIT_ERROR)
+        except KeyboardInterrupt:
+            click.echo("unpinned: interrupted", err=True)
+            sys.exit(EXIT_UNDECIDED)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -94,24 +110,40 @@ def check(
     if not seconds > 0:
         raise UsageError(f"--time {seconds} leaves no time", hint="Give a number of seconds above 0.")
     scenario = _scenario(vcpus, pages, ops)
+    results: list[PlanResult] = []
+    errors: list[UnpinnedError] = []
     with following() as watch:
-        checks = [
-            api.check(file, plan, seconds=seconds, scenario=scenario, required_only=required, watch=watch)
-            for file in files
-        ]
-        results: list[PlanResult] = []
-        for results_of_file in checks:
-            for result in results_of_file:
-                if not as_json:
-                    _show(("\n" if results else "") + api.report(result, verbose), color)
-                results.append(result)
+        for one in _plans(files, plan, errors):
+            if results and results[-1].interrupted:
+                results.append(api.not_begun(one))
+            else:
+                try:
+                    results.append(
+                        api.check_plan(one, seconds=seconds, scenario=scenario, required_only=required, watch=watch)
+                    )
+                except UnpinnedError as error:
+                    _complain(error)
+                    errors.append(error)
+                    continue
+            if not as_json:
+                _show(("\n" if len(results) > 1 else "") + api.report(results[-1], verbose), color)
     if as_json:
-        click.echo(json.dumps(api.as_data(results), indent=2))
+        click.echo(json.dumps(api.as_data(results, errors), indent=2))
     elif len(results) > 1:
         click.echo()
         for result in results:
             click.echo(api.summary_line(result))
-    sys.exit(exit_code(results))
+    sys.exit(exit_code(results, bool(errors)))
+
+
+def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) -> Iterator[PlanClass]:
+    """Yield the plans of all files; a file that cannot be read is complained of, and the next one follows."""
+    for file in files:
+        try:
+            yield from api.plans(file, name)
+        except UnpinnedError as error:
+            _complain(error)
+            errors.append(error)
 
 
 @main.command()

@@ -134,17 +134,19 @@ def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: flo
 
 def _unpromised(plan: PlanClass, rungs: tuple[Rung, ...], deadline: float) -> list[tuple[Scenario, Race]]:
     """Return, for each rule that the plan does not promise, the first race that breaks it on a required rung."""
-    races = []
-    for rule in RULES:
-        if rule in promises(plan):
-            continue
-        for rung in rungs:
-            if not rung.required or time.monotonic() > deadline:
-                break
-            result = _search(plan, rung, frozenset({rule}), deadline, _UNWATCHED)
-            if result.race is not None:
-                races.append((rung.scenario, result.race))
-                break
+    races: list[tuple[Scenario, Race]] = []
+    required = [rung for rung in rungs if rung.required]
+    try:
+        for rule in (rule for rule in RULES if rule not in promises(plan)):
+            for rung in required:
+                result = _search(plan, rung, frozenset({rule}), deadline, _UNWATCHED)
+                if result.race is not None:
+                    races.append((rung.scenario, result.race))
+                    break
+                if result.why:
+                    break
+    except KeyboardInterrupt:
+        return races
     return races
 
 

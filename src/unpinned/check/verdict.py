@@ -75,6 +75,11 @@ class PlanResult:
         return next((rung.race for rung in self.rungs if rung.race is not None), None)
 
     @property
+    def interrupted(self) -> bool:
+        """Tell whether the search was interrupted."""
+        return INTERRUPTED in self.why or any(rung.why == INTERRUPTED for rung in self.rungs)
+
+    @property
     def states(self) -> int:
         """Return the number of states that were searched, over all rungs."""
         return sum(rung.states for rung in self.rungs)
@@ -116,6 +121,11 @@ def interrupted_rung(rung: Rung) -> RungResult:
     """Return what is known of a rung that was interrupted outside its search: nothing."""
     nothing = frozenset[tuple[str, int]]()
     return RungResult(rung, Verdict.UNDECIDED, 0, 0, INTERRUPTED, None, frozenset(), nothing, nothing)
+
+
+def not_begun(plan: PlanClass) -> PlanResult:
+    """Return what is known of a plan whose turn did not come before the interrupt: nothing."""
+    return PlanResult(plan, (), (), Verdict.UNDECIDED, (INTERRUPTED,))
 
 
 INTERRUPTED = "it was interrupted"
@@ -205,9 +215,11 @@ def _names(plan: PlanClass, word: str) -> bool:
     return any(getattr(node, "id", None) == word or getattr(node, "attr", None) == word for node in nodes)
 
 
-def exit_code(results: Sequence[PlanResult]) -> int:
-    """Return the exit code of a call over all its plans."""
+def exit_code(results: Sequence[PlanResult], errors: bool = False) -> int:
+    """Return the exit code of a call: a race comes first, then a plan that could not be checked, then a doubt."""
     verdicts = {result.verdict for result in results}
     if Verdict.RACE in verdicts:
         return EXIT_RACE
+    if errors:
+        return EXIT_ERROR
     return EXIT_UNDECIDED if Verdict.UNDECIDED in verdicts else EXIT_HOLDS

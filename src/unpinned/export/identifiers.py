@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 #: Words that nothing in a model may be called: Promela's, C's, what gcc -E replaces, the model's own.
@@ -38,8 +38,10 @@ def proctypes(names: Iterable[str], taken: set[str]) -> list[str]:
     return [_free(base if base[:1].isalpha() else f"cpu_{base}", taken) for _, base in _bases(names)]
 
 
-def _bases(names: Iterable[str]) -> Iterable[tuple[str, str]]:
-    return ((name, re.sub(r"\W", "_", name, flags=re.ASCII)[:_LONGEST]) for name in names)
+def _bases(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Pair each name with its letters, digits and underscores; temporaries ("fault.%2") are called tmp."""
+    for name in names:
+        yield name, re.sub(r"\W", "_", name.replace("%", "tmp"), flags=re.ASCII)[:_LONGEST]
 
 
 def _free(base: str, taken: set[str]) -> str:

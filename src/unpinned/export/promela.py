@@ -58,7 +58,9 @@ _HEADER = """\
      ./pan {pan} -m10000000 -A    errors: deadlocks
 
    If pan says "max search depth too small", its figures are those of a part: search again with a larger -m.
-   SPIN does not judge the rule progress. Promised: {promised}. */
+   SPIN does not judge the rule progress.
+
+   promised: {promised} */
 
 """
 
@@ -66,6 +68,7 @@ _OPERATORS: Final = {
     "or": ("||", 1), "and": ("&&", 2), "==": ("==", 3), "!=": ("!=", 3), "<": ("<", 4), "<=": ("<=", 4),
     ">": (">", 4), ">=": (">=", 4), "+": ("+", 5), "-": ("-", 5), "*": ("*", 6),
 }  # fmt: skip
+_UNARY: Final = 7
 
 
 def promela(system: System, scenario: str = "") -> str:
@@ -224,7 +227,7 @@ class _Writer:
                 name, var = self.scope[type(expr)(expr.name)]
                 return f"{name}[{self.expr(expr.index or Const(0))}]" if var.size > 1 else name
             case Op("not", (arg,)):
-                return f"!({self.expr(arg)})"
+                return f"!{self.expr(arg, _UNARY)}"
             case Op("?:", (cond, then, orelse)):
                 return f"({self.expr(cond, 1)} -> {self.expr(then, 1)} : {self.expr(orelse, 1)})"
             case Op(op, (left, right)):
@@ -236,6 +239,8 @@ class _Writer:
 
 def _if(options: list[tuple[str, list[str]]]) -> str:
     """Write an `if` of options: each a guard, or a statement that never blocks, and what follows it."""
+    if len(options) == 1 and not options[0][1]:
+        return options[0][0]
     lines = []
     for guard, stmts in options:
         rest = indent(";\n".join(stmts), "\t")

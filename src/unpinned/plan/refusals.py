@@ -128,7 +128,7 @@ def node_words(node: ast.AST) -> Words:
     kind = type(node).__name__
     if kind == "Expr":
         return "this line does nothing", "Call a method, assign the value, or leave the line out."
-    return NODES.get(kind, (f"this is not in the plan language ({kind})", "What is, docs/language.md lists."))
+    return NODES.get(kind, (f"this is not in the plan language ({kind})", "What is, docs/plan-language.md lists."))
 
 
 def operator_words(op: ast.AST) -> Words:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from unpinned.check.verdict import PlanResult, RungResult, exit_code
+from unpinned.errors import UnpinnedError
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import null_ops
 from unpinned.timeline import Row, Timeline
@@ -16,15 +17,32 @@ FORMAT: Final = "unpinned-check"
 VERSION: Final = 1
 
 
-def results_data(results: Sequence[PlanResult], timelines: Sequence[Sequence[Timeline]], engine: str) -> dict[str, Any]:
+def results_data(
+    results: Sequence[PlanResult],
+    timelines: Sequence[Sequence[Timeline]],
+    errors: Sequence[UnpinnedError],
+    engine: str,
+) -> dict[str, Any]:
     """Return the results of a call as JSON data; `timelines` are those of each plan, in the same order."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "engine": engine,
         "memory_model": "SC",
-        "exit_code": exit_code(results),
+        "exit_code": exit_code(results, bool(errors)),
         "plans": [_plan(result, told) for result, told in zip(results, timelines, strict=True)],
+        "errors": [_error(error) for error in errors],
+    }
+
+
+def _error(error: UnpinnedError) -> dict[str, Any]:
+    pos = error.pos
+    return {
+        "message": error.what,
+        "hint": error.hint,
+        "file": pos.file if pos else None,
+        "line": pos.line if pos else None,
+        "column": pos.col + 1 if pos else None,
     }
 
 
