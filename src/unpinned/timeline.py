@@ -137,7 +137,7 @@ class _Teller:
             step.pos,
             _method(step, self.system.threads[thread].kind),
             own,
-            quiet=not own and not any(isinstance(event, Said) for event in outcome.events),
+            quiet=not own and not any(isinstance(event, Said) and event.text for event in outcome.events),
         )
 
     def words(self, thread: int, events: Sequence[Event]) -> list[str]:
@@ -233,6 +233,9 @@ def _message(race: Race, run: Sequence[Outcome], teller: _Teller) -> tuple[str, 
     broke = broken_by(run[-1]) if run else None
     if broke is not None:
         return broke.check.text, _conflict(broke, run)
+    if race.cycle is not None and race.stuck is not None:
+        name = race.system.threads[race.stuck].name
+        return f"CPU{race.stuck} goes round for ever, and {name}() can never end", None
     if race.cycle is not None:
         return "no fault completes in this cycle, and the mm is at rest", None
     return _waiting(race, run, teller), None

@@ -14,26 +14,54 @@ from unpinned.ir.layout import BROKEN
 from unpinned.ir.program import Const, Shared
 
 
-def stuck(graph: Graph) -> tuple[int, int] | None:
-    """Return the first state from which some CPU can never go on, and that CPU; None if there is none.
+@dataclass(frozen=True, slots=True)
+class Lasso:
+    """A state, and the steps as (leaf, state) of a cycle that begins and ends there; no steps if it stands still."""
 
-    A CPU is stuck in a state if it is not done there, and neither there nor in any state that can be reached from
-    there can it take a step. The set is the largest one in which the CPU waits and which no step leaves. A state at
-    a limit of the model counts as one in which it may go on.
+    start: int
+    cycle: tuple[tuple[int, int], ...] = ()
+
+
+def stuck(graph: Graph) -> tuple[Lasso, int] | None:
+    """Return the first way in which a CPU can never go on, and that CPU; None if there is none.
+
+    A CPU waits for ever in a state if it is not done there, and neither there nor in any state that can be reached
+    from there can it take a step. An mm operation spins for ever on a cycle from which no state can be reached in
+    which it is done; for a vCPU, which is never done, that is a matter of `progress`. A broken state, or one at a
+    limit of the model, counts as a way out: what comes behind it is not known.
     """
-    lay, threads = graph.successors.lay, graph.successors.system.threads
     able = _able(graph)
-    found: list[tuple[int, int]] = []
-    for t, thread in enumerate(threads):
-        waiting = {
-            i
-            for i, state in enumerate(graph.states)
-            if not able[i] >> t & 1 and not state[BROKEN] and lay.place(state, t) < len(thread.steps)
-        }
-        waiting = _closed(graph, waiting)
+    found: list[tuple[int, int, tuple[tuple[int, int], ...]]] = []
+    for t, thread in enumerate(graph.successors.system.threads):
+        unfinished = _unfinished(graph, t)
+        waiting = _closed(graph, {i for i in unfinished if not able[i] >> t & 1})
         if waiting:
-            found.append((min(waiting), t))
-    return min(found) if found else None
+            found.append((min(waiting), t, ()))
+        if thread.done is not None and (hopeless := _closed(graph, unfinished)):
+            steps = {i: list(graph.out(i)) for i in hopeless}
+            spinning = [set(c) for c in components(steps) if _moves(graph, steps, set(c), t)]
+            if spinning:
+                ring = min(spinning, key=min)
+                found.append((min(ring), t, _closed_walk(graph, steps, min(ring), ring, [t], able)))
+    if not found:
+        return None
+    start, t, cycle = min(found)
+    return Lasso(start, cycle), t
+
+
+def _unfinished(graph: Graph, thread: int) -> set[int]:
+    """Return the states in which no rule is broken and a CPU is not done."""
+    lay, done = graph.successors.lay, len(graph.successors.system.threads[thread].steps)
+    if lay.wide[thread]:
+        return {i for i, s in enumerate(graph.states) if not s[BROKEN] and lay.place(s, thread) != done}
+    at = lay.pc[thread]
+    return {i for i, state in enumerate(graph.states) if not state[BROKEN] and state[at] != done}
+
+
+def _moves(graph: Graph, steps: dict[int, list[tuple[int, int]]], inside: set[int], thread: int) -> bool:
+    """Tell whether a CPU takes a step within a set of states."""
+    leaves = graph.successors.leaves
+    return any(leaves[leaf].thread == thread and j in inside for i in inside for leaf, j in steps[i])
 
 
 def anyone_waits(graph: Graph) -> bool:
@@ -63,21 +91,15 @@ def _able(graph: Graph) -> list[int]:
 
 def _closed(graph: Graph, states: set[int]) -> set[int]:
     """Return the largest subset that no step leaves."""
-    order = sorted(states, reverse=True)
-    while True:
-        left = [i for i in order if not states.issuperset(graph.edges[i][1::2])]
-        if not left:
-            return states
-        states.difference_update(left)
-        order = [i for i in order if i in states]
-
-
-@dataclass(frozen=True, slots=True)
-class Lasso:
-    """A cycle in which no fault completes: the state where it begins, and its steps as (leaf, state)."""
-
-    start: int
-    cycle: tuple[tuple[int, int], ...]
+    edges = graph.edges
+    before = -1
+    while len(states) != before:
+        before = len(states)
+        # Most steps lead to states that were found later, so the last ones go first.
+        for i in sorted(states, reverse=True):
+            if not states.issuperset(edges[i][1::2]):
+                states.discard(i)
+    return states
 
 
 def endless_fault(graph: Graph) -> Lasso | None:
@@ -102,7 +124,7 @@ def endless_fault(graph: Graph) -> Lasso | None:
             best = (min(component), component)
     if best is None:
         return None
-    return _lasso(graph, steps, best[0], set(best[1]), vcpus, able)
+    return Lasso(best[0], _closed_walk(graph, steps, best[0], set(best[1]), vcpus, able))
 
 
 def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
@@ -167,15 +189,15 @@ def components(steps: dict[int, list[tuple[int, int]]]) -> Iterable[list[int]]:
                     yield component
 
 
-def _lasso(
+def _closed_walk(
     graph: Graph,
     steps: dict[int, list[tuple[int, int]]],
     start: int,
     inside: set[int],
-    vcpus: list[int],
+    threads: list[int],
     able: list[int],
-) -> Lasso:
-    """Return a closed walk from `start` within a component on which every vCPU moves or waits."""
+) -> tuple[tuple[int, int], ...]:
+    """Return a closed walk from `start` within a component, on which each of some CPUs moves or waits."""
     leaves = graph.successors.leaves
     walk: list[tuple[int, int]] = []
 
@@ -201,13 +223,13 @@ def _lasso(
                     seen.add(j)
                     queue.append((j, link))
 
-    for t in vcpus:
+    for t in threads:
         visited = [start, *(j for _, j in walk)]
         if any(leaves[leaf].thread == t for leaf, _ in walk) or any(not able[i] >> t & 1 for i in visited):
             continue
         blocked = next((i for i in sorted(inside) if not able[i] >> t & 1), None)
-        moves = any(leaves[leaf].thread == t and j in inside for i in inside for leaf, j in steps[i])
+        moves = _moves(graph, steps, inside, t)
         go(None if moves else blocked, t if moves else None)
     if not walk or walk[-1][1] != start:
         go(start, None)
-    return Lasso(start, tuple(walk))
+    return tuple(walk)

@@ -48,26 +48,24 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Successors:
-    """The compiled steps of a system: `steps[thread][place]`, and the leaves that they report."""
+    """The compiled steps of a system, and the leaves that they report.
+
+    `threads` has for each thread where its place stands in a state, whether that takes two bytes, and the function
+    of each step, with one behind them that does nothing, for a thread that is done.
+    """
 
     system: System
     lay: Layout
     initial: bytes
-    steps: tuple[tuple[Step, ...], ...]
+    threads: tuple[tuple[int, bool, tuple[Step, ...]], ...]
     leaves: tuple[Leaf, ...]
-
-    @property
-    def _table(self) -> zip[tuple[int, bool, tuple[Step, ...]]]:
-        return zip(self.lay.pc, self.lay.wide, self.steps, strict=True)
 
     def expand(self, state: bytes) -> list[tuple[int, bytes]]:
         """Return every (leaf, successor) of a state, thread by thread; none if a rule is broken there."""
         out: list[tuple[int, bytes]] = []
         if not state[BROKEN]:
-            for at, wide, steps in self._table:
-                place = state[at] | state[at + 1] << 8 if wide else state[at]
-                if place < len(steps):
-                    steps[place](state, out)
+            for at, wide, steps in self.threads:
+                steps[state[at] | state[at + 1] << 8 if wide else state[at]](state, out)
         return out
 
 
@@ -80,10 +78,15 @@ def compile_system(system: System) -> Successors:
             writer.function(thread, place)
     namespace: dict[str, Step] = {}
     exec(compile("\n".join(writer.lines), f"<steps of {system.name}>", "exec"), namespace)  # noqa: S102
-    steps = tuple(
-        tuple(namespace[f"t{t}_s{s}"] for s in range(len(thread.steps))) for t, thread in enumerate(system.threads)
+    threads = tuple(
+        (at, wide, (*(namespace[f"t{t}_s{s}"] for s in range(len(thread.steps))), _no_step))
+        for t, (at, wide, thread) in enumerate(zip(lay.pc, lay.wide, system.threads, strict=True))
     )
-    return Successors(system, lay, initial(lay), steps, tuple(writer.leaves))
+    return Successors(system, lay, initial(lay), threads, tuple(writer.leaves))
+
+
+def _no_step(state: bytes, out: list[tuple[int, bytes]]) -> None:
+    """Take no step: the thread is done."""
 
 
 @dataclass(slots=True)

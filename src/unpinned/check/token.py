@@ -9,17 +9,24 @@ suffices to take the same steps again on any machine.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
+from unpinned.check.graph import stuck
+from unpinned.check.search import Bounds, explore
+from unpinned.check.successors import compile_system
 from unpinned.check.witness import InternalError, Race, Schedule, broken_by, read_schedule, replay, write_schedule
 from unpinned.errors import ReplayError, UsageError
 from unpinned.ir.digest import digest
-from unpinned.ir.interp import Outcome, outcomes
+from unpinned.ir.interp import Outcome
 from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.classes import PlanClass
+
+#: A token of a deadlock is believed only after a search of what follows, of so many states at most.
+_MOST_STATES: Final = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,20 +84,31 @@ def race_of(token: Token, plan: PlanClass) -> Race:
         run = replay(system, token.schedule)
     except InternalError as error:
         raise ReplayError(f"the steps of this token cannot be taken: {error}", hint="Copy the whole token.") from error
-    if not _breaks(system, token, [initial(layout(system)), *(outcome.state for outcome in run)], run):
+    stuck_cpu = _stuck_after(system, run) if token.rule == "deadlock" else None
+    if not _breaks(system, token, run, stuck_cpu):
         raise ReplayError(f"the steps of this token do not break {token.rule}", hint="Copy the whole token.")
     switches = sum(a[0] != b[0] for a, b in zip(token.schedule, token.schedule[1:], strict=False))
-    return Race(system, token.rule, (), token.schedule, switches, False, 0, 0, 0, token.cycle)
+    return Race(system, token.rule, (), token.schedule, switches, False, 0, 0, 0, token.cycle, stuck_cpu)
 
 
-def _breaks(system: System, token: Token, states: list[bytes], run: list[Outcome]) -> bool:
-    """Tell whether the steps of a token end in what it says: a broken rule, a CPU that waits, a closed cycle."""
+def _breaks(system: System, token: Token, run: list[Outcome], stuck: int | None) -> bool:
+    """Tell whether the steps of a token end in what it says: a broken rule, a CPU that is stuck, a closed cycle."""
     broke = broken_by(run[-1]) if run else None
     if broke is not None:
         return broke.check.rule == token.rule
-    if token.rule == "progress":
-        return token.cycle is not None and token.cycle < len(run) and states[token.cycle] == states[-1]
-    lay = layout(system)
-    places = ((t, lay.place(states[-1], t), len(thread.steps)) for t, thread in enumerate(system.threads))
-    waiting = [t for t, place, done in places if place < done and not outcomes(system, lay, states[-1], t)]
-    return token.rule == "deadlock" and bool(waiting)
+    states = [initial(layout(system)), *(outcome.state for outcome in run)]
+    if token.cycle is not None and (token.cycle >= len(run) or states[token.cycle] != states[-1]):
+        return False
+    return stuck is not None if token.rule == "deadlock" else token.rule == "progress" and token.cycle is not None
+
+
+def _stuck_after(system: System, run: list[Outcome]) -> int | None:
+    """Search what can be reached from the end of a run, and return a CPU that can never go on there."""
+    successors = compile_system(system)
+    if run:
+        successors = replace(successors, initial=run[-1].state)
+    graph = explore(successors, Bounds(states=_MOST_STATES), to_end=True)
+    if not graph.complete:
+        raise ReplayError("what follows the steps of this token is too large to search")
+    found = stuck(graph)
+    return found[1] if found is not None and found[0].start == 0 else None

@@ -11,7 +11,7 @@ from enum import StrEnum
 from unpinned.check.graph import anyone_waits, endless_fault, stuck
 from unpinned.check.search import Graph
 from unpinned.check.successors import marks
-from unpinned.check.witness import Race, broken_by, cycle_at, deadlock_at, first_broken, path_to, race_at
+from unpinned.check.witness import Race, broken_by, cycle_at, first_broken, path_to, race_at
 from unpinned.ir.program import Cover
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
@@ -146,9 +146,9 @@ def _find_race(graph: Graph) -> Race | None:
     if graph.broken and not (graph.complete and shows_deadlock(graph)):
         return race_at(graph)
     if graph.complete and "deadlock" in promised and (found := stuck(graph)) is not None:
-        return deadlock_at(graph, *found)
+        return cycle_at(graph, "deadlock", found[0], stuck=found[1])
     if graph.complete and "progress" in promised and (lasso := endless_fault(graph)) is not None:
-        return cycle_at(graph, lasso)
+        return cycle_at(graph, "progress", lasso)
     return None
 
 

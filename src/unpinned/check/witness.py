@@ -29,8 +29,9 @@ class Race:
     """A violation with its witness.
 
     `also` are the other rules that the last step breaks. `cycle` is the number of steps before the cycle begins, for
-    `progress`; `stuck` is the CPU that can never go on, for `deadlock`. `shortest` says that no shorter race exists.
-    `violating` of `states` states were seen to break a rule; both are 0 for a race that was only replayed.
+    `progress` and for an operation that spins; `stuck` is the CPU that can never go on, for `deadlock`. `shortest`
+    says that no shorter race exists. `violating` of `states` states were seen to break a rule; both are 0 for a race
+    that was only replayed.
     """
 
     system: System
@@ -63,22 +64,14 @@ def first_broken(graph: Graph) -> list[int]:
     return [i for i in graph.broken if graph.depth(i) == level]
 
 
-def deadlock_at(graph: Graph, state: int, thread: int) -> Race:
-    """Return the race after which `thread` waits for ever.
-
-    :raises InternalError: if the race does not replay.
-    """
-    path, switches = schedule_to(graph, [state])
-    return _confirmed(graph, "deadlock", path, switches, stuck=thread)
-
-
-def cycle_at(graph: Graph, lasso: Lasso) -> Race:
-    """Return the race that ends in a cycle in which no fault completes.
+def cycle_at(graph: Graph, rule: str, lasso: Lasso, stuck: int | None = None) -> Race:
+    """Return the race that ends in a state in which `stuck` waits for ever, or in a cycle that is never left.
 
     :raises InternalError: if the race does not replay.
     """
     path, switches = schedule_to(graph, [lasso.start])
-    return _confirmed(graph, "progress", path + list(lasso.cycle), switches, cycle=len(path))
+    cycle = len(path) if lasso.cycle else None
+    return _confirmed(graph, rule, path + list(lasso.cycle), switches, cycle, stuck)
 
 
 def _confirmed(

@@ -227,7 +227,8 @@ class _Writer:
                 name, var = self.scope[type(expr)(expr.name)]
                 return f"{name}[{self.expr(expr.index or Const(0))}]" if var.size > 1 else name
             case Op("not", (arg,)):
-                return f"!{self.expr(arg, _UNARY)}"
+                text = f"!{self.expr(arg, _UNARY)}"
+                return f"({text})" if outer == _UNARY else text  # `!!` sends a message
             case Op("?:", (cond, then, orelse)):
                 return f"({self.expr(cond, 1)} -> {self.expr(then, 1)} : {self.expr(orelse, 1)})"
             case Op(op, (left, right)):

@@ -12,7 +12,7 @@ RULES: Final[dict[str, str]] = {
     "coherence": "the secondary MMU never has more permission than the PTE, invalidations apart",
     "balance": "no counter goes below zero, and no reference is put that was not taken",
     "sleep-in-atomic": "nothing that may sleep runs under a spinlock",
-    "deadlock": "no CPU waits for ever",
+    "deadlock": "no CPU waits, and no mm operation spins, for ever",
     "leak": "a fault returns every page reference that it took",
     "progress": "with the mm at rest, every fault completes",
 }

@@ -34,7 +34,7 @@ class Mm2008(Model):
     """The primary MMU and its pages."""
 
     mmap_lock = RwSem()  # munmap writes; zap and get_user_page read
-    rmap_lock = SpinLock()  # the anon_vma lock, a spinlock until 2.6.27 and after; reclaim walks the rmap under it
+    rmap_lock = PerPage(SpinLock())  # the anon_vma lock, a spinlock then; reclaim walks the rmap of a page under it
     pt_lock = SpinLock()  # the page table lock, round every change of a PTE
     page_lock = PerPage(Mutex())  # held by reclaim from unmapping to freeing, and by swap-in
 
@@ -46,7 +46,7 @@ class Mm2008(Model):
     refs = PerFrame(Counter())  # references to a frame; it is free at 0
     owner = PerFrame(GfnField())  # the page that a frame was allocated for
     held = PerFrame(Flag())  # one of the references is the mm's own
-    taken = PerCpu(Counter(bits=3))  # references that a CPU got by get_user_page and has not put
+    taken = PerCpu(PerFrame(Counter(bits=2)))  # references that a CPU got by get_user_page and has not put
 
     open = PerPage(Counter(bits=3))  # invalidations of the page that are under way
 
@@ -72,7 +72,7 @@ class Mm2008(Model):
                         elif write:
                             self.pte_writable[gfn] = True
                         self.refs[page] += 1
-                        self.taken[this_cpu()] += 1
+                        self.taken[this_cpu(), page] += 1
                         note("get_user_page({gfn}) = {page}")
                 if gone:
                     raise FAULT
@@ -98,8 +98,8 @@ class Mm2008(Model):
         """Put a reference that get_user_page took; the last one frees the frame."""
         with atomic():
             note("put_page({page})")
-            check("balance", self.taken[this_cpu()] > 0, "put_page() of a reference that this CPU has not taken")
-            self.taken[this_cpu()] -= 1
+            check("balance", self.taken[this_cpu(), page] > 0, "put_page() of a page that this CPU has not taken")
+            self.taken[this_cpu(), page] -= 1
             self.drop(page)
 
     def drop(self, page):
@@ -147,17 +147,16 @@ class Mm2008(Model):
                 self.open[gfn] += 1
         self.client.invalidate_range_start(r)
         gather = per_page(NONE)
-        with self.pt_lock:
-            for gfn in r:
-                with atomic():
-                    gather[gfn] = self.pte[gfn]
-                    self.pte[gfn] = NONE
-                    self.pte_writable[gfn] = False
-                    self.swapped[gfn] = False
-                    if gather[gfn] == NONE:
-                        note("PTE {gfn} is empty")
-                    else:
-                        note("clear PTE {gfn}")
+        for gfn in r:
+            with self.pt_lock, atomic():
+                gather[gfn] = self.pte[gfn]
+                self.pte[gfn] = NONE
+                self.pte_writable[gfn] = False
+                self.swapped[gfn] = False
+                if gather[gfn] == NONE:
+                    note("PTE {gfn} is empty")
+                else:
+                    note("clear PTE {gfn}")
         for gfn in r:
             with atomic():
                 if gather[gfn] == NONE:
@@ -179,7 +178,7 @@ class Mm2008(Model):
             gfn = choose(0, PAGES)
             note("reclaim page {gfn}")
         with self.page_lock[gfn]:
-            with self.rmap_lock:
+            with self.rmap_lock[gfn]:
                 with self.pt_lock, atomic():
                     page = self.pte[gfn]
                     if page == NONE:

@@ -9,8 +9,8 @@ from typing import Final
 
 from unpinned.errors import UsageError
 
-#: The operations of the 2008 mm, and how many pages one of them can unmap at once (0: all).
-OPERATIONS: Final = {"zap": 0, "munmap": 0, "reclaim": 1}
+#: The operations of the 2008 mm.
+OPERATIONS: Final = ("zap", "munmap", "reclaim")
 
 #: More than these make no sense in a search, and would not fit the model's fields.
 MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4
@@ -40,8 +40,12 @@ class Scenario:
 
     @property
     def frames(self) -> int:
-        """Return how many frames are enough: one a page, and one more for each page that an operation unmaps."""
-        return self.pages + sum(OPERATIONS[op] or self.pages for op in self.ops)
+        """Return how many frames are enough: one a page, and one for each time that a page can be faulted in again.
+
+        That is once for each page after a zap, once for the page after a reclaim, and never after a munmap.
+        """
+        again = {"zap": self.pages, "munmap": 0, "reclaim": 1}
+        return self.pages + sum(again[op] for op in self.ops)
 
     def __str__(self) -> str:
         """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim"."""

@@ -5,8 +5,9 @@ Plan language, model dialect: read by unpinned, never run. The hardware takes no
 from the spte and goes through the TLB whatever the client does meanwhile.
 """
 
-from unpinned.plan.language import REPLAY, Flag, PerPage
+from unpinned.plan.language import FAULT, REPLAY, Flag, PerPage
 from unpinned.plan.modelling import (
+    FRAMES,
     NONE,
     PAGES,
     VCPUS,
@@ -30,7 +31,7 @@ class Secondary(Model):
     rmap = PerPage(Flag())  # the spte can be found from its page
     tlb = PerVcpu(PerPage(Pfn()))
     tlb_writable = PerVcpu(PerPage(Flag()))
-    faulting = PerVcpu(Flag())  # a guest fault is under way; a replay belongs to the same fault
+    faulting = PerVcpu(Flag())  # a guest fault is under way, until its access can go on or has failed
 
     # ---- what a plan calls
 
@@ -114,7 +115,11 @@ class Secondary(Model):
         )
 
     def walk(self, gfn, write):
-        """Fill the TLB from the spte, or fault until that can be done."""
+        """Fill the TLB from the spte, or fault until that can be done or the fault fails.
+
+        The guest executes its access again whatever page_fault says: one that says MAPPED and has not mapped faults
+        again, and it is the same fault.
+        """
         while True:
             with atomic():
                 page = self.spte[gfn]
@@ -134,11 +139,11 @@ class Secondary(Model):
                 note("page_fault() returns {result}")
                 cover("rule:leak")
                 cover("rule:progress")
-                check(
-                    "leak", self.mm.taken[this_cpu()] == 0, "page_fault() has returned and still holds a page reference"
-                )
                 if result == REPLAY:
                     cover("replay")
-                self.faulting[this_cpu()] = result == REPLAY
-            if result != REPLAY:
+                for frame in FRAMES:
+                    check("leak", self.mm.taken[this_cpu(), frame] == 0, "page_fault() has returned and holds a page")
+                if result == FAULT:
+                    self.faulting[this_cpu()] = False
+            if result == FAULT:
                 return

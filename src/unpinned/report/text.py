@@ -15,6 +15,8 @@ WIDTH: Final = 75
 _NUMBER: Final = 3  # columns of a step's number
 _NARROWEST: Final = 16  # a column of a CPU is no narrower; with more CPUs than fit, each row names its CPU
 
+_SCENARIO: Final = 38  # columns of a scenario's name
+
 _NOT_COVERED: Final = (
     "weak memory; more vCPUs, pages or concurrent operations than above; operations of the era 'current'"
 )
@@ -200,14 +202,17 @@ def _head(what: str, right: str) -> list[str]:
 
 
 def _rungs(rungs: Sequence[RungResult]) -> list[str]:
-    lines = [f" {'scenario':<40}{'states':>12}{'depth':>8}  verdict"]
+    lines = [f" {'scenario':<{_SCENARIO + 1}}{'states':>12}{'depth':>8}  verdict"]
     for result in rungs:
         name = str(result.rung.scenario)
         verdict = str(result.verdict)
         if result.verdict is Verdict.UNDECIDED and not result.rung.required:
             verdict = "not finished"
         star = " " if result.rung.required else "+"
-        lines.append(f" {star}{name:<39}{result.states:>12}{result.depth:>8}  {verdict}")
+        if len(name) > _SCENARIO:
+            lines.append(f" {star}{name}")
+            star, name = " ", ""
+        lines.append(f" {star}{name:<{_SCENARIO}}{result.states:>12}{result.depth:>8}  {verdict}")
     if any(not result.rung.required for result in rungs):
         lines.append(" + beyond the required part of the ladder")
     return lines

@@ -236,4 +236,6 @@ def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDe
         "spinlock": 1,
         "mutex": 1,
     }
-    return Var(f"{component.prefix}.{name}", type_, 0, his[type_], size, decl.init), decl, tuple(shape)
+    # A counter may go below zero where the plan does not promise `balance`, and what follows is to be seen.
+    lo = -(2 ** (decl.bits - 1)) if decl.kind == "Counter" else 0
+    return Var(f"{component.prefix}.{name}", type_, lo, his[type_], size, decl.init), decl, tuple(shape)

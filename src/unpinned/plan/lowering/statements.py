@@ -83,9 +83,10 @@ class Lowerer(Calls):
         if decl.kind == "Counter" and not (isinstance(value, Const) and value.value >= 0):
             if isinstance(value, Op) and value.op == "-" and not self.model:
                 checks.append(Cover("rule:balance"))
+            inside = Op("and", (Op("<=", (Const(var.lo), value)), Op("<=", (value, Const(var.hi)))))
             checks += [
                 Check(Op(">=", (value, Const(0))), "balance", f"{shown} goes below zero"),
-                Check(Op("<=", (value, Const(var.hi))), LIMIT, f"the counter {shown} passed its width, 0..{var.hi}"),
+                Check(inside, LIMIT, f"the counter {shown} passed its width, 0..{var.hi}"),
             ]
         self.shared([*checks, Set(ref, value)], node)
 
