@@ -89,9 +89,8 @@ def race_lines(timeline: Timeline, word: str, verbose: bool) -> list[str]:
     if race.also:
         lines += _wrapped(" also  ", ", ".join(race.also))
     lines += ["", *_table(timeline, verbose), ""]
-    place = (
-        f"step {len(race.schedule)}" if timeline.cycle is None else f"steps {timeline.cycle} to {len(race.schedule)}"
-    )
+    last = len(race.schedule)
+    place = f"step {last}" if timeline.cycle in (None, last) else f"steps {timeline.cycle} to {last}"
     mark = f"{place}: {timeline.message}"
     if timeline.conflict is not None:
         mark += f"; conflicts with step {timeline.conflict}"
