@@ -138,7 +138,7 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
     if scenario is None:
         scenario = ladder(chosen[0])[0].scenario
     _admits(chosen[0], scenario)
-    return promela(build(chosen[0], scenario))
+    return promela(build(chosen[0], scenario), str(scenario))
 
 
 __all__ = [

@@ -31,6 +31,10 @@ LOCK_TYPES: Final = ("spinlock", "mutex", "rwsem")
 HOOKS: Final = ("page_fault", "invalidate_range_start", "invalidate_range_end", "invalidate_page")
 
 
+#: What a step is called that has nothing to say.
+NOTHING: Final = "go on"
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One step: its number from 1, the CPU, what it did, and what became of page frames.
@@ -132,7 +136,7 @@ class _Teller:
         return Row(
             number,
             thread,
-            ", ".join(parts) or "go on",
+            ", ".join(parts) or NOTHING,
             ", ".join(self.effects(outcome.events)),
             step.pos,
             _method(step, self.system.threads[thread].kind),

@@ -44,11 +44,7 @@ class Gfn:
 
 
 class Page:
-    """A page frame with a reference that `get_user_page` took and `put_page` gives back; false if none."""
-
-    def __bool__(self) -> bool:
-        """Say whether a frame was found: `if not page: return FAULT`."""
-        never_run("Page")
+    """A page frame with a reference that `get_user_page` took and `put_page` gives back."""
 
 
 class GfnRange:

@@ -9,7 +9,7 @@ from typing import Final
 
 from unpinned.check.verdict import PlanResult, RungResult, Verdict
 from unpinned.mm.system import null_ops
-from unpinned.timeline import HOOKS, Row, Timeline
+from unpinned.timeline import HOOKS, NOTHING, Row, Timeline
 
 WIDTH: Final = 75
 _NUMBER: Final = 3  # columns of a step's number
@@ -185,7 +185,7 @@ def _joined(first: Row, second: Row) -> Row:
     """Join two steps of one statement; a read that is followed by the change of the same field is left out."""
     name = second.text.split(" ", 1)[0]
     kept = [part for part in first.text.split(", ") if not ("->" in second.text and part.startswith(f"{name} is "))]
-    text = ", ".join([*kept, second.text])
+    text = ", ".join([*kept, second.text] if second.text != NOTHING else kept)
     effect = ", ".join(filter(None, (first.effect, second.effect)))
     return Row(second.number, second.cpu, text, effect, second.pos, second.method, True, False)
 

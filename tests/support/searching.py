@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Search a plan to the end, past violations, and say which rules it broke."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unpinned.check.graph import endless_fault, stuck
+from unpinned.check.search import Graph, explore
+from unpinned.check.successors import compile_system
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import build
+from unpinned.plan.classes import read_plans
+
+ROOT = Path(__file__).parents[2]
+PLANS = ROOT / "tests" / "plans"
+EXAMPLES = ROOT / "examples"
+DRIVERS = ROOT / "src" / "unpinned" / "drivers"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search to the end found: every rule that some state breaks, and how many states there are.
+
+    States that break a rule are counted and not expanded. `graph` is all of it.
+    """
+
+    rules: frozenset[str]
+    states: int
+    graph: Graph
+
+
+def scenario(text: str) -> Scenario:
+    """Read "2:1:zap+reclaim": vCPUs, pages, operations (there may be none)."""
+    vcpus, pages, ops = text.split(":")
+    return Scenario(int(vcpus), int(pages), tuple(ops.split("+")) if ops else ())
+
+
+def search(path: Path, name: str, beside: str) -> Graph:
+    """Search the plan `name` of a file beside a scenario, to the end; every rule is promised."""
+    plan = next(plan for plan in read_plans(path) if plan.name == name)
+    return explore(compile_system(build(plan, scenario(beside))), to_end=True)
+
+
+def find(path: Path, name: str, beside: str) -> Found:
+    """Search a plan to the end, the rules of the whole graph included; no bound of the model may be met."""
+    graph = search(path, name, beside)
+    assert graph.complete
+    assert not graph.limits
+    rules = {graph.rule(i) for i in graph.broken}
+    if stuck(graph):
+        rules.add("deadlock")
+    if endless_fault(graph):
+        rules.add("progress")
+    return Found(frozenset(rules), len(graph.states), graph)
