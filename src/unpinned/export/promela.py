@@ -15,6 +15,7 @@ from pathlib import PurePath
 from textwrap import indent
 from typing import Final
 
+from unpinned.export.guards import both, given, ready
 from unpinned.export.identifiers import RESERVED, proctypes, variables
 from unpinned.ir.program import (
     TRUE,
@@ -30,11 +31,9 @@ from unpinned.ir.program import (
     Set,
     Shared,
     Step,
-    Stmt,
     System,
     Thread,
     Var,
-    Wait,
     reads,
 )
 from unpinned.ir.rules import CODES, GRAPH_RULES, LIMIT, RULES
@@ -146,8 +145,8 @@ class _Writer:
 
     def step(self, place: int, step: Step) -> str:
         source = f"{PurePath(step.pos.file).name}:{step.pos.line} {step.method}: {step.pos.text}"
-        ready = self.ready(step.body.stmts, step.body.end)
-        guard = "broken == 0" if ready == TRUE else f"broken == 0 && {self.expr(ready, 3)}"
+        enabled = ready(step.body.stmts, step.body.end, self.stops)
+        guard = "broken == 0" if enabled == TRUE else f"broken == 0 && {self.expr(enabled, 3)}"
         body = indent(";\n".join(self.body(step.body, place)), "\t\t")
         return f"L{place}:\tif  /* {_comment(source)} */\n\t:: atomic {{ {guard} ->\n{body} }}\n\tfi;\n"
 
@@ -183,25 +182,6 @@ class _Writer:
         here = [(Op("==", (index, Const(i))), type(target)(name, Const(i))) for i in range(size)]
         return _if([(self.expr(chosen), [f"{self.expr(ref)} = {self.expr(value)}"]) for chosen, ref in here])
 
-    def ready(self, stmts: tuple[Stmt, ...], end: Goto | Branch) -> Expr:
-        """Return whether a path can be taken to its end, as an expression on the state before the step."""
-        for i, stmt in enumerate(stmts):
-            rest = stmts[i + 1 :]
-            match stmt:
-                case Wait(cond):
-                    return _both(cond, self.ready(rest, end))
-                case Check(cond, rule, _) if rule in self.stops:
-                    after = self.ready(rest, end)
-                    return after if after == TRUE else Op("or", (Op("not", (cond,)), after))
-                case Set() | Choose():
-                    if self.ready(rest, end) != TRUE:
-                        raise ValueError(f"a wait stands after {stmt}")
-                    return TRUE
-        if isinstance(end, Goto):
-            return TRUE
-        then, orelse = (self.ready(body.stmts, body.end) for body in (end.then, end.orelse))
-        return then if then == orelse else Op("?:", (end.cond, then, orelse))
-
     def choices(self, choose: Choose) -> list[tuple[str, list[str]]]:
         """Return an option for each value that the target could take, guarded where the state decides."""
         var = self.scope[Local(choose.target.name)][1]
@@ -209,11 +189,11 @@ class _Writer:
         last = choose.hi.value - 1 if isinstance(choose.hi, Const) else var.hi
         options = []
         for value in range(first, last + 1):
-            guard = _given(choose.where, choose.target, value)
+            guard = given(choose.where, choose.target, value)
             if not isinstance(choose.hi, Const):
-                guard = _both(Op("<", (Const(value), choose.hi)), guard)
+                guard = both(Op("<", (Const(value), choose.hi)), guard)
             if not isinstance(choose.lo, Const):
-                guard = _both(Op("<=", (choose.lo, Const(value))), guard)
+                guard = both(Op("<=", (choose.lo, Const(value))), guard)
             store = self.store(choose.target, Const(value))
             options.append((store, []) if guard == TRUE else (self.expr(guard), [store]))
         return options
@@ -247,25 +227,3 @@ def _if(options: list[tuple[str, list[str]]]) -> str:
         rest = indent(";\n".join(stmts), "\t")
         lines.append(f":: {guard} ->\n{rest}" if rest else f":: {guard}")
     return "\n".join(["if", *lines, "fi"])
-
-
-def _both(left: Expr, right: Expr) -> Expr:
-    if TRUE in (left, right):
-        return right if left == TRUE else left
-    return Op("and", (left, right))
-
-
-def _given(expr: Expr, target: Local, value: int) -> Expr:
-    """Return an expression as it reads once `target` has become `value`, on the state before that."""
-    match expr:
-        case Local(name, index) if name == target.name:
-            here = Const(0) if index is None else _given(index, target, value)
-            there = target.index or Const(0)
-            if here == there:
-                return Const(value)
-            return Op("?:", (Op("==", (here, there)), Const(value), Local(name, here)))
-        case Local(name, index) | Shared(name, index) if index is not None:
-            return type(expr)(name, _given(index, target, value))
-        case Op(op, args):
-            return Op(op, tuple(_given(arg, target, value) for arg in args))
-    return expr

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold the reference engine against SPIN on the shipped plans: the same states, the same verdicts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.spin import requires_spin, run_spin
+
+import unpinned.drivers.kvm2008
+from unpinned.check.search import explore
+from unpinned.check.successors import compile_system
+from unpinned.export.promela import promela
+from unpinned.ir.program import System
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import build
+from unpinned.plan.classes import read_plans
+
+PLANS = {plan.name: plan for plan in read_plans(Path(unpinned.drivers.kvm2008.__file__))}
+
+
+def agree(system: System, scenario: Scenario, workdir: Path, optimize: str = "-O0") -> None:
+    graph = explore(compile_system(system), to_end=True)
+    judged = run_spin(promela(system, str(scenario)), workdir, optimize=optimize)
+    rules = [graph.rule(i) for i in graph.broken]
+    deadlocks = rules.count("deadlock")
+    assert graph.complete
+    assert judged.states == len(graph.states)
+    assert judged.broken == len(rules) - deadlocks + len(graph.limits)
+    assert judged.rules == ({*rules} - {"deadlock"}) | ({"limit"} if graph.limits else set())
+    assert judged.deadlocks == deadlocks
+
+
+@requires_spin
+@pytest.mark.parametrize("op", ["munmap", "zap", "reclaim"])
+@pytest.mark.parametrize("plan", PLANS)
+def test_spin_agrees(plan: str, op: str, tmp_path: Path) -> None:
+    scenario = Scenario(1, 1, (op,))
+    agree(build(PLANS[plan], scenario), scenario, tmp_path)
+
+
+@requires_spin
+@pytest.mark.long
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario(1, 1, ("zap", "zap")),
+        Scenario(1, 1, ("zap", "reclaim")),
+        Scenario(1, 2, ("zap",)),
+        Scenario(2, 1, ("zap",)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("plan", PLANS)
+def test_spin_agrees_on_larger_scenarios(plan: str, scenario: Scenario, tmp_path: Path) -> None:
+    agree(build(PLANS[plan], scenario), scenario, tmp_path, optimize="-O2")
