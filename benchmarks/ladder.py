@@ -14,6 +14,7 @@ import os
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import unpinned.drivers
 from unpinned.api import check_plan, plans
@@ -38,7 +39,7 @@ def main() -> None:
             rates[plan.name].append(result.states / (time.process_time() - cpu))
             states[plan.name] = result.states
     half = DEFAULT_TIME / 2
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "plan": name,
             "states": states[name],

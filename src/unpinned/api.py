@@ -13,7 +13,7 @@ from unpinned.check.verdict import PlanResult, not_begun
 from unpinned.errors import UnpinnedError, UsageError
 from unpinned.export.promela import promela
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build
+from unpinned.mm.system import build, validate
 from unpinned.plan.classes import PlanClass, read_plans
 from unpinned.report.data import results_data
 from unpinned.report.text import plan_block, replay_block, summary_line
@@ -39,6 +39,19 @@ def plans(path: Path, name: str | None = None) -> tuple[PlanClass, ...]:
         known = ", ".join(plan.name for plan in found)
         raise UsageError(f"{os.fspath(path)} has no plan {name!r}", hint=f"It has: {known}.")
     return chosen
+
+
+def one_plan(path: Path, name: str | None = None) -> PlanClass:
+    """Read the plan of a file that has one, or the one that is named.
+
+    :raises PlanError: if the file is no plan file.
+    :raises UsageError: if it has no plan of that name, or several and none is named.
+    """
+    chosen = plans(path, name)
+    if len(chosen) > 1:
+        names = ", ".join(one.name for one in chosen)
+        raise UsageError(f"{os.fspath(path)} has several plans", hint=f"Name one with --plan: {names}.")
+    return chosen[0]
 
 
 def check(
@@ -131,14 +144,12 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
     :raises UsageError: if the file has several plans and none is named.
     :raises PlanError: if the file is no plan file.
     """
-    chosen = plans(path, plan)
-    if len(chosen) > 1:
-        names = ", ".join(one.name for one in chosen)
-        raise UsageError(f"{os.fspath(path)} has several plans", hint=f"Name one with --plan: {names}.")
+    chosen = one_plan(path, plan)
     if scenario is None:
-        scenario = ladder(chosen[0])[0].scenario
-    _admits(chosen[0], scenario)
-    return promela(build(chosen[0], scenario), str(scenario))
+        scenario = ladder(chosen)[0].scenario
+    _admits(chosen, scenario)
+    validate(chosen)
+    return promela(build(chosen, scenario), str(scenario))
 
 
 __all__ = [
@@ -148,6 +159,7 @@ __all__ = [
     "check_plan",
     "export_promela",
     "not_begun",
+    "one_plan",
     "plan_block",
     "plans",
     "replay",

@@ -8,17 +8,19 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from unpinned import api
-from unpinned.check.ladder import DEFAULT_TIME
+from unpinned.check.ladder import DEFAULT_TIME, ladder
 from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, EXIT_UNDECIDED, PlanResult, exit_code
 from unpinned.check.witness import InternalError
 from unpinned.errors import UnpinnedError, UsageError
-from unpinned.mm.scenario import OPERATIONS, Scenario
+from unpinned.mm.scenario import Scenario
 from unpinned.plan.classes import PlanClass
+from unpinned.plan.vocabulary import OPERATIONS
 from unpinned.progress import following
 
 _WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan"}
@@ -69,15 +71,33 @@ def _scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def _scenario(vcpus: int | None, pages: int | None, ops: str | None) -> Scenario | None:
-    """Return the scenario that the options pick, or None for the ladder."""
-    if vcpus is None and pages is None and ops is None:
-        return None
-    words = [] if ops in (None, "", "none") else str(ops).replace("+", ",").split(",")
-    chosen = tuple(word.strip() for word in words)
-    if ops is None:
-        chosen = ("zap",)
-    return Scenario(vcpus or 1 if vcpus != 0 else 0, pages or 1 if pages != 0 else 0, chosen)
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The scenario that the options pick; what they leave out is that of the first rung of a plan's ladder."""
+
+    vcpus: int | None
+    pages: int | None
+    ops: str | None
+
+    def __post_init__(self) -> None:
+        """Refuse at once what no plan could have."""
+        Scenario(self._or(self.vcpus, 1), self._or(self.pages, 1), self._ops())
+
+    def of(self, plan: PlanClass) -> Scenario | None:
+        """Return the scenario for a plan, or None for its ladder."""
+        if (self.vcpus, self.pages, self.ops) == (None, None, None):
+            return None
+        first = ladder(plan)[0].scenario
+        ops = first.ops if self.ops is None else self._ops()
+        return Scenario(self._or(self.vcpus, first.vcpus), self._or(self.pages, first.pages), ops)
+
+    def _ops(self) -> tuple[str, ...]:
+        words = "" if self.ops in (None, "none") else str(self.ops)
+        return tuple(word.strip() for word in words.replace("+", ",").split(",") if words)
+
+    @staticmethod
+    def _or(value: int | None, default: int) -> int:
+        return default if value is None else value
 
 
 @main.command()
@@ -109,7 +129,7 @@ def check(
     del engine  # there is one; the option names it
     if not seconds > 0:
         raise UsageError(f"--time {seconds} leaves no time", hint="Give a number of seconds above 0.")
-    scenario = _scenario(vcpus, pages, ops)
+    choice = _Choice(vcpus, pages, ops)
     results: list[PlanResult] = []
     errors: list[UnpinnedError] = []
     with following() as watch:
@@ -119,7 +139,9 @@ def check(
             else:
                 try:
                     results.append(
-                        api.check_plan(one, seconds=seconds, scenario=scenario, required_only=required, watch=watch)
+                        api.check_plan(
+                            one, seconds=seconds, scenario=choice.of(one), required_only=required, watch=watch
+                        )
                     )
                 except UnpinnedError as error:
                     _complain(error)
@@ -176,7 +198,8 @@ def export(
 ) -> None:
     """Write the plan of FILE beside a scenario as a model for another checker."""
     del promela  # there is one format; the option names it
-    text = api.export_promela(file, plan, _scenario(vcpus, pages, ops))
+    choice = _Choice(vcpus, pages, ops)
+    text = api.export_promela(file, plan, choice.of(api.one_plan(file, plan)))
     if output is None:
         click.echo(text, nl=False)
         return

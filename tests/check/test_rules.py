@@ -35,7 +35,7 @@ def _write_states(plan: str, beside: str, states: int) -> None:
     TABLE.write_text(text, encoding="utf-8")
 
 
-def _path(plan: str):
+def _path(plan: str) -> tuple[Path, str]:
     """Return the file of "FILE.Class" (in tests/plans) or "FOLDER/FILE.Class", and the class."""
     where, name = plan.split(".")
     folder, _, file = where.rpartition("/")

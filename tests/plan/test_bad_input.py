@@ -338,11 +338,11 @@ CLASS = [
     ("era = §2008", "no such era", "'2008'"),
     ("era = §'current'", "not modelled yet", "'2008'"),
     ("era = §f()", "no such era", ""),
-    ("operations = (§'munmpa',)", "did you mean `munmap`?", "munmap, zap, reclaim"),
+    ("operations = (§'munmpa',)", "did you mean `munmap`?", "zap, munmap, reclaim"),
     ("operations = (§1,)", "a string must stand", ""),
     ("operations = (§*x,)", "a string must stand", ""),
-    ("operations = (§'munmap')", "tuple of strings", "('munmap',)"),
-    ("operations = §()", "is empty", "munmap, zap, reclaim"),
+    ("operations = (§'munmap')", "tuple of strings", "('zap',)"),
+    ("operations = §()", "is empty", "zap, munmap, reclaim"),
     ("operations = ('zap', §'zap')", "twice", ""),
     ("promises = (§'stale_use',)", "did you mean `stale-use`?", "flush-before-free"),
     ("promises = §()", "is empty", ""),
@@ -624,3 +624,15 @@ def test_the_reader_knows_no_way_to_run_code():
                 assert node.func.id not in {"exec", "eval", "compile", "__import__"}, path
             if isinstance(node, ast.Import | ast.ImportFrom):
                 assert not any(alias.name.startswith(("importlib", "runpy")) for alias in node.names), path
+
+
+def test_a_helper_that_calls_itself_is_refused_even_if_nobody_calls_it(tmp_path):
+    plan = tmp_path / "plan.py"
+    plan.write_text(
+        "from unpinned.drivers.kvm2008 import Kvm2008\n\n\nclass Plan(Kvm2008):\n"
+        "    def helper(self):\n        self.other()\n\n    def other(self):\n        self.helper()\n"
+    )
+    with pytest.raises(PlanError) as caught:
+        read_plans(plan)
+    assert (caught.value.pos.line, caught.value.pos.col) == (9, 8)
+    assert "`helper` calls itself, by way of `other`" in caught.value.what

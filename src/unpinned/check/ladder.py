@@ -26,9 +26,10 @@ from unpinned.check.verdict import (
 )
 from unpinned.check.witness import Race
 from unpinned.ir.rules import RULES
-from unpinned.mm.scenario import OPERATIONS, Scenario
-from unpinned.mm.system import build, promises
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import build, promises, validate
 from unpinned.plan.classes import PlanClass
+from unpinned.plan.vocabulary import OPERATIONS
 
 DEFAULT_TIME: Final = 10.0  # seconds
 
@@ -100,6 +101,7 @@ def climb(
     :raises PlanError: for whatever the plan does that is not in the language.
     """
     deadline = time.monotonic() + seconds
+    validate(plan)
     rungs = ladder(plan) if scenario is None else (Rung(scenario, required=True),)
     rungs = tuple(rung for rung in rungs if rung.required or not required_only)
     results: list[RungResult] = []
@@ -152,5 +154,9 @@ def _unpromised(plan: PlanClass, rungs: tuple[Rung, ...], deadline: float) -> li
 
 def _most_states() -> int:
     """Return how many states fit in the share of the memory that is free now."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(free * _SHARE / _BYTES_A_STATE)
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(available * _SHARE / _BYTES_A_STATE)

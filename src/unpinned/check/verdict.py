@@ -21,6 +21,10 @@ from unpinned.plan.classes import PlanClass
 EXIT_HOLDS, EXIT_RACE, EXIT_ERROR, EXIT_UNDECIDED = 0, 1, 2, 3
 
 
+#: Statements that are not made of others.
+_SIMPLE = ast.Assign | ast.AugAssign | ast.Expr | ast.Return | ast.Break | ast.Continue
+
+
 class Verdict(StrEnum):
     """What is known: *holds* only after a complete search, *race* with a witness, else *undecided*."""
 
@@ -96,8 +100,14 @@ class PlanResult:
 
     @property
     def unreached(self) -> tuple[tuple[str, int], ...]:
-        """Return the lines of the plan, as (file, line), that no search reached."""
+        """Return the lines of the plan, as (file, line), that no search reached; those of helpers nobody calls too."""
         lines = frozenset[tuple[str, int]]().union(*(rung.lines for rung in self.rungs))
+        lines |= {
+            (method.source.path, stmt.lineno)
+            for method in self.plan.methods.values()
+            for stmt in ast.walk(method.node)
+            if isinstance(stmt, _SIMPLE) and not (isinstance(stmt, ast.Expr) and isinstance(stmt.value, ast.Constant))
+        }
         reached = frozenset[tuple[str, int]]().union(*(rung.reached for rung in self.rungs))
         return tuple(sorted(lines - reached))
 

@@ -90,7 +90,7 @@ def _confirmed(
         (),
         schedule,
         switches,
-        shortest=not graph.limits and (rule != "deadlock" or graph.complete),
+        shortest=not graph.limits and cycle is None and (rule != "deadlock" or graph.complete),
         violating=max(1, len(graph.broken)),
         states=len(graph.states),
         depth=len(graph.levels) - 1,

@@ -3,7 +3,7 @@
 
 Plan language, model dialect: read by unpinned, never run. The rules that one step breaks by itself (leak, balance,
 sleep-in-atomic, and a guest access that goes astray) stand with those steps, in secondary.py and mm2008.py; deadlock
-and progress need the whole state graph (check/liveness.py).
+and progress need the whole state graph (check/graph.py).
 """
 
 from unpinned.plan.modelling import NONE, PAGES, VCPUS, Model, check

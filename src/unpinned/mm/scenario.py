@@ -5,12 +5,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Final
 
 from unpinned.errors import UsageError
-
-#: The operations of the 2008 mm.
-OPERATIONS: Final = ("zap", "munmap", "reclaim")
+from unpinned.plan.vocabulary import OPERATIONS
 
 #: More than these make no sense in a search, and would not fit the model's fields.
 MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4

@@ -117,8 +117,8 @@ class Secondary(Model):
     def walk(self, gfn, write):
         """Fill the TLB from the spte, or fault until that can be done or the fault fails.
 
-        The guest executes its access again whatever page_fault says: one that says MAPPED and has not mapped faults
-        again, and it is the same fault.
+        The guest executes its access again whatever page_fault says: one that says MAPPED and has not mapped, or
+        FAULT of an address that is there, faults again, and it is the same fault.
         """
         while True:
             with atomic():
@@ -143,7 +143,8 @@ class Secondary(Model):
                     cover("replay")
                 for frame in FRAMES:
                     check("leak", self.mm.taken[this_cpu(), frame] == 0, "page_fault() has returned and holds a page")
-                if result == FAULT:
+                failed = result == FAULT and self.mm.unmapped[gfn]
+                if failed:
                     self.faulting[this_cpu()] = False
-            if result == FAULT:
+            if failed:
                 return

@@ -15,6 +15,7 @@ from unpinned.plan.classes import PlanClass, read_model
 from unpinned.plan.lowering.builder import Component, field_var
 from unpinned.plan.lowering.statements import Lowerer, lower_thread
 from unpinned.plan.lowering.values import Dims
+from unpinned.plan.vocabulary import OPERATIONS
 
 #: What a plan calls as its own -> the component and method that do it.
 BUILTINS = {
@@ -57,6 +58,14 @@ def build(plan: PlanClass, scenario: Scenario, promised: frozenset[str] | None =
     if promised is None:
         promised = promises(plan)
     return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised)
+
+
+def validate(plan: PlanClass) -> None:
+    """Lower all that the mm could call of a plan, so that a mistake is found before anything is searched.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    build(plan, Scenario(1, 1, OPERATIONS))
 
 
 def promises(plan: PlanClass) -> frozenset[str]:

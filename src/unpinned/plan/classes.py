@@ -110,6 +110,7 @@ def _resolve(defined: ClassDef) -> PlanClass:
         attributes |= plan.attributes
     for plan in lineage:
         _check_supers(plan, supers)
+    _check_recursion(methods, supers)
     era, waive = attributes.get("era", "2008"), attributes.get("waive", {})
     operations, promises = attributes.get("operations"), attributes.get("promises")
     return PlanClass(
@@ -141,6 +142,29 @@ def _check_overrides(plan: ClassDef, fields: dict[str, FieldDecl], methods: dict
     for name, method in plan.methods.items():
         if name in fields:
             raise plan.source.error(method.node, f"`{name}` is inherited as a field", "Rename one.")
+
+
+def _check_recursion(methods: dict[str, MethodDef], supers: dict[tuple[str, str], MethodDef]) -> None:
+    """Refuse methods that call themselves, called from elsewhere or not: a call is inlined."""
+    finished: set[int] = set()
+
+    def visit(method: MethodDef, path: list[MethodDef]) -> None:
+        for name, call in method_calls(method.node):
+            up = isinstance(call.func, ast.Attribute) and is_super(call.func.value)
+            callee = supers.get((method.owner, name)) if up else methods.get(name)
+            if callee is None or id(callee) in finished:
+                continue
+            ring = [*path, method]
+            if any(callee is open_ for open_ in ring):
+                between = [step.name for step in ring[next(i for i, m in enumerate(ring) if m is callee) + 1 :]]
+                what = f"`{callee.name}` calls itself" + (f", by way of {listed(between)}" if between else "")
+                raise method.source.error(call, what, "Calls are inlined: write a loop instead.")
+            visit(callee, ring)
+        finished.add(id(method))
+
+    for method in [*methods.values(), *supers.values()]:
+        if id(method) not in finished:
+            visit(method, [])
 
 
 def _declaration(plan: ClassDef, name: str) -> ast.AST:

@@ -94,10 +94,10 @@ OPERATORS: Final[dict[str, Words]] = {
     "Div": _MULTIPLY,
     "FloorDiv": _MULTIPLY,
     "Invert": _BITS,
-    "Is": ("`is` is not in the plan language", "Write `==`, or just the name for a page that may be none."),
+    "Is": ("`is` is not in the plan language", "Write `==`; a page that was got is always there."),
     "IsNot": (
         "`is not` is not in the plan language",
-        "Write `!=`, or just the name for a page that may be none.",
+        "Write `!=`; a page that was got is always there.",
     ),
     "LShift": _BITS,
     "MatMult": _MULTIPLY,

@@ -49,7 +49,7 @@ MM_CALLS: Final = frozenset(["get_user_page", "put_page", "map", "zap", "zap_spt
 #: The class attributes by which a plan says what it is.
 ATTRIBUTES: Final = frozenset(["era", "operations", "promises", "waive"])
 ERAS: Final = ("2008", "current")
-OPERATIONS: Final = ("munmap", "zap", "reclaim")
+OPERATIONS: Final = ("zap", "munmap", "reclaim")
 
 #: The kinds of field, by dialect; the arrays hold one other field for each of something.
 DRIVER_FIELDS: Final = frozenset(["Counter", "Flag", "Mutex", "PerPage", "SpinLock"])

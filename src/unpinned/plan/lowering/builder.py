@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from unpinned.errors import PlanError, Pos
 from unpinned.ir.flow import Edge, Flow, Node
-from unpinned.ir.program import FALSE, Check, Const, Cover, Expr, Local, Mark, Op, Set, Shared, Stmt, Var, Wait
+from unpinned.ir.program import FALSE, Check, Const, Cover, Expr, Local, Mark, Note, Op, Set, Shared, Stmt, Var, Wait
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.classes import FieldDecl, MethodDef, PlanClass
 from unpinned.plan.lowering.values import INT_HI, INT_LO, Dims, Val, local_vars, may_leave_int, of_locals
@@ -187,7 +187,8 @@ class Builder:
         if not spinning:
             return [cover]
         shown = spinning[-1].var.name.split(".", 1)[1]
-        return [cover, Check(FALSE, "sleep-in-atomic", f"{what} may sleep, under the spinlock {shown}")]
+        broken = Check(FALSE, "sleep-in-atomic", f"{what} may sleep, under the spinlock {shown}")
+        return [cover, Note(f"{what} may sleep"), broken]
 
     def acquire(self, var: Var, index: Expr | None, write: bool, node: ast.AST) -> None:
         """Take a lock: the CPU waits until it is free."""

@@ -26,7 +26,7 @@ ARITHMETIC: Final[dict[type[ast.operator], str]] = {ast.Add: "+", ast.Sub: "-", 
 HINTS: Final = {
     ("gfn", "range"): "Write page_range(gfn) for the range of that one page.",
     ("range", "gfn"): "Write `for gfn in r:` to take the gfns of a range one by one.",
-    ("int", "bool"): "Compare the number with something.",
+    ("int", "bool"): "Write True or False, or compare the number with something.",
     ("bool", "int"): "A truth value may not be computed with.",
 }
 
