@@ -105,10 +105,10 @@ def _admits(plan: PlanClass, scenario: Scenario) -> None:
 
     :raises UsageError: for that.
     """
-    for op in scenario.ops:
-        if plan.operations is not None and op not in plan.operations:
+    for op in scenario.operations:
+        if plan.operations is not None and op.name not in plan.operations:
             hint = f"It says: operations = {plan.operations}."
-            raise UsageError(f"{plan.name} does not admit the operation {op}", plan.pos, hint)
+            raise UsageError(f"{plan.name} does not admit the operation {op.name}", plan.pos, hint)
 
 
 def timelines(result: PlanResult) -> list[Timeline]:

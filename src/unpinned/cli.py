@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,6 @@ import click
 from unpinned import api
 from unpinned.check.ladder import DEFAULT_TIME, ladder
 from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, EXIT_UNDECIDED, PlanResult, exit_code
-from unpinned.check.witness import InternalError
 from unpinned.errors import UnpinnedError, UsageError
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.classes import PlanClass
@@ -42,10 +43,21 @@ class _Group(click.Group):
         except UnpinnedError as error:
             _complain(error)
             sys.exit(EXIT_ERROR)
-        except InternalError as error:
+        except OSError as error:
             if ctx.params.get("debug"):
-                raise
-            click.echo(f"unpinned: internal error, no verdict: {error}\n  This is a bug of unpinned.", err=True)
+                traceback.print_exception(error)
+            click.echo(f"unpinned: {error.strerror or error}: the report could not be written", err=True)
+            sys.exit(EXIT_ERROR)
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug of ours must not end with exit 1, which means a race
+            if ctx.params.get("debug"):
+                traceback.print_exception(error)
+            click.echo(
+                f"unpinned: internal error, no verdict: {type(error).__name__}: {error}\n"
+                "  This is a bug of unpinned, not of the plan; `unpinned --debug ...` shows where.",
+                err=True,
+            )
             sys.exit(EXIT_ERROR)
         except KeyboardInterrupt:
             click.echo("unpinned: interrupted", err=True)
@@ -62,7 +74,11 @@ def main(debug: bool) -> None:
 def _scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that pick one scenario."""
     for option in (
-        click.option("--ops", metavar="OP,OP", help=f"The mm operations beside it: {', '.join(OPERATIONS)}; or none."),
+        click.option(
+            "--ops",
+            metavar="OP,OP",
+            help=f"The mm operations beside it: {', '.join(OPERATIONS)} (zap@0: on page 0 only); or none.",
+        ),
         click.option("--pages", type=int, metavar="N", help="So many pages (default 1)."),
         click.option("--vcpus", type=int, metavar="N", help="So many vCPUs (default 1)."),
         click.option("--plan", metavar="NAME", help="One class of a file with several."),
@@ -128,7 +144,7 @@ def check(
     """
     del engine  # there is one; the option names it
     if not seconds > 0:
-        raise UsageError(f"--time {seconds} leaves no time", hint="Give a number of seconds above 0.")
+        raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
     choice = _Choice(vcpus, pages, ops)
     results: list[PlanResult] = []
     errors: list[UnpinnedError] = []
@@ -150,22 +166,35 @@ def check(
             if not as_json:
                 _show(("\n" if len(results) > 1 else "") + api.report(results[-1], verbose), color)
     if as_json:
-        click.echo(json.dumps(api.as_data(results, errors), indent=2))
+        _say(json.dumps(api.as_data(results, errors), indent=2) + "\n")
     elif len(results) > 1:
-        click.echo()
-        for result in results:
-            click.echo(api.summary_line(result))
+        _say("\n" + "".join(f"{api.summary_line(result)}\n" for result in results))
     sys.exit(exit_code(results, bool(errors)))
 
 
 def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) -> Iterator[PlanClass]:
-    """Yield the plans of all files; a file that cannot be read is complained of, and the next one follows."""
+    """Yield the plans of all files; a file that cannot be read is complained of, and the next one follows.
+
+    With a name, the files that have no plan of that name are passed over, unless none has one.
+    """
+    without: list[UsageError] = []
+    found = False
     for file in files:
         try:
-            yield from api.plans(file, name)
+            chosen = api.plans(file, name)
+        except UsageError as error:
+            without.append(error)
+            continue
         except UnpinnedError as error:
             _complain(error)
             errors.append(error)
+            continue
+        found = True
+        yield from chosen
+    if not found:
+        for missing in without:
+            _complain(missing)
+            errors.append(missing)
 
 
 @main.command()
@@ -196,23 +225,48 @@ def export(
     plan: str | None,
     output: str | None,
 ) -> None:
-    """Write the plan of FILE beside a scenario as a model for another checker."""
+    """Write the plan of FILE beside a scenario as a model for another checker.
+
+    Exit status: 0, or 2 for a plan or usage error.
+    """
     del promela  # there is one format; the option names it
     choice = _Choice(vcpus, pages, ops)
     text = api.export_promela(file, plan, choice.of(api.one_plan(file, plan)))
     if output is None:
-        click.echo(text, nl=False)
+        _say(text)
         return
     try:
-        with open(output, "w", encoding="utf-8") as stream:
-            stream.write(text)
+        _write(output, text)
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}", hint="Name another file with -o.") from error
 
 
+def _write(path: str, text: str) -> None:
+    """Write a file whole or not at all: beside it first, then in its place; a device is written as it is."""
+    target = os.path.realpath(path)
+    if os.path.exists(target) and not os.path.isfile(target):
+        with open(target, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        return
+    handle, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".unpinned-")
+    try:
+        with open(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+        if os.path.exists(target):
+            shutil.copymode(target, beside)
+        else:
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(beside, 0o666 & ~umask)
+        os.replace(beside, target)
+    except BaseException:
+        os.unlink(beside)
+        raise
+
+
 def _show(text: str, color: str) -> None:
     """Print a report; colour marks the first word of a block and carries no meaning alone."""
-    coloured = color == "always" or (color == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+    coloured = color == "always" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
     if coloured:
         lines = text.split("\n")
         for i, line in enumerate(lines):
@@ -220,4 +274,12 @@ def _show(text: str, color: str) -> None:
             if word in _WORDS:
                 lines[i] = click.style(word, fg=_WORDS[word], bold=True) + line[len(word) :]
         text = "\n".join(lines)
-    click.echo(text, nl=False, color=coloured)
+    _say(text, coloured)
+
+
+def _say(text: str, coloured: bool = False) -> None:
+    """Print on stdout; a reader that has gone away changes neither the search nor the exit status."""
+    try:
+        click.echo(text, nl=False, color=coloured)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

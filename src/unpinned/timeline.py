@@ -16,7 +16,7 @@ from unpinned.check.witness import Race, broken_by, replay
 from unpinned.errors import Pos
 from unpinned.ir.interp import Broke, Event, Outcome, Read, Said, Stored, outcomes
 from unpinned.ir.layout import initial, layout
-from unpinned.ir.program import Shared, Step, System, Var, Wait, leaves, reads
+from unpinned.ir.program import Shared, Step, System, Thread, Var, Wait, leaves, reads
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.classes import PlanClass
@@ -139,7 +139,7 @@ class _Teller:
             ", ".join(parts) or NOTHING,
             ", ".join(self.effects(outcome.events)),
             step.pos,
-            _method(step, self.system.threads[thread].kind),
+            _method(step, self.system.threads[thread]),
             own,
             quiet=not own and not any(isinstance(event, Said) and event.text for event in outcome.events),
         )
@@ -187,7 +187,9 @@ class _Teller:
 
     def element(self, var: str, index: int) -> str:
         name = var.split(".", 1)[1]
-        return f"{name}[{index}]" if self.shared[var].size > 1 else name
+        field = self.plan.fields.get(name) if var.startswith("plan.") else None
+        indexed = self.shared[var].size > 1 if field is None else field.of is not None
+        return f"{name}[{index}]" if indexed else name
 
     def value(self, var: str, value: int) -> str:
         return show_value(self.shared[var].type, value)
@@ -205,11 +207,10 @@ class _Teller:
         return shown
 
 
-def _method(step: Step, kind: str) -> str:
+def _method(step: Step, thread: Thread) -> str:
     """Return the method that a report names a step by: the plan's innermost hook, else the operation, or "guest"."""
-    path = step.method.split("/")
-    hook = next((name for name in reversed(path) if name in HOOKS), None)
-    return hook or ("guest" if kind == "vcpu" else path[0])
+    hook = next((name for name in reversed(step.method.split("/")) if name in HOOKS), None)
+    return hook or ("guest" if thread.kind == "vcpu" else thread.name)
 
 
 def _heading(thread: int, system: System, rows: Sequence[Row]) -> str:
@@ -257,25 +258,27 @@ def _conflict(broke: Broke, run: Sequence[Outcome]) -> int | None:
 
 
 def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
-    """Return in words who waits for what at the end of a deadlock, and who holds it."""
+    """Return in words who waits for what at the end of a deadlock, who holds it, and what that one waits for."""
     system = race.system
     end = run[-1].state if run else initial(teller.lay)
     locks = {var.name for var in system.shared if var.type in LOCK_TYPES}
+    waiting = {
+        t: _waited_for(thread.steps[teller.places[t]], locks)
+        for t, thread in enumerate(system.threads)
+        if teller.places[t] < len(thread.steps) and not outcomes(system, teller.lay, end, t)
+    }
     parts = []
-    for t, thread in enumerate(system.threads):
-        place = teller.places[t]
-        if place >= len(thread.steps) or outcomes(system, teller.lay, end, t):
-            continue
-        if race.stuck is not None and t != race.stuck:
-            continue
-        wanted = _waited_for(thread.steps[place], locks)
-        holders = [
-            "itself" if o == t else f"CPU{o}"
+    ahead = list(waiting) if race.stuck is None else [race.stuck]
+    for t in ahead:
+        held_by = [
+            o
             for o, other in enumerate(system.threads)
-            if teller.places[o] < len(other.steps) and set(wanted) & set(other.steps[teller.places[o]].held)
+            if teller.places[o] < len(other.steps) and set(waiting[t]) & set(other.steps[teller.places[o]].held)
         ]
-        shown = " and ".join(name.split(".", 1)[1] for name in wanted) or "something that never comes"
-        parts.append(f"CPU{t} waits for {shown}" + (f", held by {' and '.join(holders)}" if holders else ""))
+        shown = " and ".join(name.split(".", 1)[1] for name in waiting[t]) or "something that never comes"
+        by = " and ".join("itself" if o == t else f"CPU{o}" for o in held_by)
+        parts.append(f"CPU{t} waits for {shown}" + (f", held by {by}" if by else ""))
+        ahead += [o for o in held_by if o in waiting and o not in ahead]
     return "; ".join(parts)
 
 

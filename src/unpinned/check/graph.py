@@ -6,12 +6,13 @@ Both need the whole graph, so they are asked only after a complete search withou
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unpinned.check.search import Graph
-from unpinned.ir.layout import BROKEN
-from unpinned.ir.program import Const, Shared
+from unpinned.ir.components import components
+from unpinned.ir.layout import BROKEN, Layout
+from unpinned.ir.program import Const, Shared, System
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ def stuck(graph: Graph) -> tuple[Lasso, int] | None:
             found.append((min(waiting), t, ()))
         if thread.done is not None and (hopeless := _closed(graph, unfinished)):
             steps = {i: list(graph.out(i)) for i in hopeless}
-            spinning = [set(c) for c in components(steps) if _moves(graph, steps, set(c), t)]
+            spinning = [set(c) for c in _rings(steps) if _moves(graph, steps, set(c), t)]
             if spinning:
                 ring = min(spinning, key=min)
                 found.append((min(ring), t, _closed_walk(graph, steps, min(ring), ring, [t], able)))
@@ -114,7 +115,7 @@ def endless_fault(graph: Graph) -> Lasso | None:
     vcpus = [t for t, thread in enumerate(graph.successors.system.threads) if thread.kind == "vcpu"]
     leaves = graph.successors.leaves
     best: tuple[int, list[int]] | None = None
-    for component in components(steps):
+    for component in _rings(steps):
         inside = set(component)
         moved = {leaves[leaf].thread for i in component for leaf, j in steps[i] if j in inside}
         if not moved:
@@ -127,22 +128,31 @@ def endless_fault(graph: Graph) -> Lasso | None:
     return Lasso(best[0], _closed_walk(graph, steps, best[0], set(best[1]), vcpus, able))
 
 
-def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
-    """Return the states at rest with a fault under way, and their steps to such states that complete no fault."""
-    system, lay = graph.successors.system, graph.successors.lay
-    operations = [t for t, thread in enumerate(system.threads) if thread.kind == "op"]
+def at_rest(system: System, lay: Layout, state: bytes) -> bool:
+    """Tell whether no operation of the mm is under way: each has not begun, or is done."""
+    threads = ((t, len(thread.steps)) for t, thread in enumerate(system.threads) if thread.kind == "op")
+    return all(lay.place(state, t) in (0, done) for t, done in threads)
+
+
+def fault_flags(system: System, lay: Layout) -> dict[int, int]:
+    """Return for each vCPU the byte of a state that says whether a fault of it is under way."""
     flags: dict[int, int] = {}
     for t, expr in enumerate(system.faulting):
         if isinstance(expr, Shared):
             index = expr.index.value if isinstance(expr.index, Const) else 0
             flags[t] = lay.shared[expr.name].at + index
-    leaves = graph.successors.leaves
+    return flags
 
-    def at_rest(state: bytes) -> bool:
-        places = ((lay.place(state, t), len(system.threads[t].steps)) for t in operations)
-        return all(place in (0, done) for place, done in places) and any(state[at] for at in flags.values())
 
-    kept = {i for i, state in enumerate(graph.states) if not state[BROKEN] and at_rest(state)}
+def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
+    """Return the states at rest with a fault under way, and their steps to such states that complete no fault."""
+    system, lay, leaves = graph.successors.system, graph.successors.lay, graph.successors.leaves
+    flags = fault_flags(system, lay)
+    kept = {
+        i
+        for i, state in enumerate(graph.states)
+        if any(state[at] for at in flags.values()) and not state[BROKEN] and at_rest(system, lay, state)
+    }
     steps: dict[int, list[tuple[int, int]]] = {}
     for i in kept:
         steps[i] = []
@@ -153,40 +163,9 @@ def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
     return steps
 
 
-def components(steps: dict[int, list[tuple[int, int]]]) -> Iterable[list[int]]:
-    """Yield the strongly connected components of a graph (Tarjan's algorithm, without recursion)."""
-    number: dict[int, int] = {}
-    low: dict[int, int] = {}
-    open_: list[int] = []
-    is_open: set[int] = set()
-    for root, first in steps.items():
-        if root in number:
-            continue
-        path = [(root, iter(first))]
-        number[root] = low[root] = len(number)
-        open_.append(root)
-        is_open.add(root)
-        while path:
-            i, following = path[-1]
-            for _, j in following:
-                if j not in number:
-                    number[j] = low[j] = len(number)
-                    open_.append(j)
-                    is_open.add(j)
-                    path.append((j, iter(steps[j])))
-                    break
-                if j in is_open:
-                    low[i] = min(low[i], number[j])
-            else:
-                path.pop()
-                if path:
-                    low[path[-1][0]] = min(low[path[-1][0]], low[i])
-                if low[i] == number[i]:
-                    component: list[int] = []
-                    while not component or component[-1] != i:
-                        component.append(open_.pop())
-                        is_open.discard(component[-1])
-                    yield component
+def _rings(steps: dict[int, list[tuple[int, int]]]) -> Iterator[list[int]]:
+    """Yield the strongly connected components of a part of the graph."""
+    return components({i: [j for _, j in out] for i, out in steps.items()})
 
 
 def _closed_walk(

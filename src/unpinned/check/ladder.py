@@ -60,20 +60,22 @@ _UNWATCHED: Final = Watch()
 def ladder(plan: PlanClass) -> tuple[Rung, ...]:
     """Return the rungs for the operations that a plan admits, required ones first, from small to large."""
     ops = tuple(op for op in OPERATIONS if plan.operations is None or op in plan.operations)
-    ranges = [op for op in ops if op != "reclaim"]
+    ranges = tuple(op for op in ops if op != "reclaim") or ops
     required = [Scenario(1, 1, (op,)) for op in ops]
-    if "zap" in ops:
-        required.append(Scenario(1, 1, ("zap", "zap")))
-    elif ops == ("reclaim",):
-        required.append(Scenario(1, 1, ("reclaim", "reclaim")))
-    if ranges and "reclaim" in ops:
+    required.append(Scenario(1, 1, (ranges[0], ranges[0])))
+    if ranges != ops:
         required.append(Scenario(1, 1, (ranges[0], "reclaim")))
-    required.append(Scenario(2, 1, ((ranges or ops)[0],)))
-    required.append(Scenario(1, 2, ((ranges or ops)[-1],)))
-    later = [Scenario(2, 1, (op,)) for op in ops]
+    required.append(Scenario(2, 1, (ops[0],)))
+    required.append(Scenario(1, 2, (ranges[0],)))
+    # Two operations on different pages: aimed, so that what they might do to other pages too is left to larger rungs.
+    unlike = [op for op in ops if op != "munmap"] or ["munmap"]
+    required.append(Scenario(1, 2, (f"{unlike[0]}@0", f"{unlike[-1]}@1")))
+    later = [Scenario(1, 2, (f"{op}@0", f"{op}@1")) for op in unlike]
+    later += [Scenario(2, 1, (op,)) for op in ops]
     later += [Scenario(1, 2, (op,)) for op in ops]
     later += [Scenario(1, 1, (first, second)) for first in ops for second in ops if first <= second]
     later += [Scenario(2, 1, (op, op)) for op in ops]
+    later += [Scenario(1, 2, (first, second)) for first in ops for second in ops if first <= second]
     later += [Scenario(2, 2, (op,)) for op in ops]
     rungs = dict.fromkeys(required, True)
     for scenario in later:
@@ -120,8 +122,8 @@ def climb(
         if result.verdict is Verdict.RACE:
             break
     verdict, why = decide(plan, results, rungs)
-    unpromised = [] if interrupted else _unpromised(plan, rungs, deadline)
-    return PlanResult(plan, tuple(results), tuple(unpromised), verdict, why)
+    unpromised, unsearched = _unpromised(plan, rungs, deadline, interrupted, watch)
+    return PlanResult(plan, tuple(results), unpromised, unsearched, verdict, why)
 
 
 def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, watch: Watch) -> RungResult:
@@ -131,25 +133,37 @@ def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: flo
     if shows_deadlock(graph):
         # Some CPUs may be stuck for ever long before none can go on; only the whole graph tells.
         graph = explore(successors, bounds, to_end=True, tick=watch.tick)
-    return judge(rung, graph)
-
-
-def _unpromised(plan: PlanClass, rungs: tuple[Rung, ...], deadline: float) -> list[tuple[Scenario, Race]]:
-    """Return, for each rule that the plan does not promise, the first race that breaks it on a required rung."""
-    races: list[tuple[Scenario, Race]] = []
-    required = [rung for rung in rungs if rung.required]
     try:
-        for rule in (rule for rule in RULES if rule not in promises(plan)):
-            for rung in required:
-                result = _search(plan, rung, frozenset({rule}), deadline, _UNWATCHED)
+        return judge(rung, graph)
+    except KeyboardInterrupt:
+        graph.complete, graph.stopped = False, "interrupt"
+        return judge(rung, graph)
+
+
+def _unpromised(
+    plan: PlanClass, rungs: tuple[Rung, ...], deadline: float, interrupted: bool, watch: Watch
+) -> tuple[tuple[tuple[Scenario, Race], ...], tuple[str, ...]]:
+    """Return the first race on each rule that the plan does not promise, and the rules not looked for to the end."""
+    races: list[tuple[Scenario, Race]] = []
+    unsearched = [rule for rule in RULES if rule not in promises(plan)]
+    try:
+        for rule in list(unsearched):
+            for rung in (rung for rung in rungs if rung.required):
+                if interrupted:
+                    return tuple(races), tuple(unsearched)
+                watch.rung(plan, rung)
+                result = _search(plan, rung, frozenset({rule}), deadline, watch)
+                watch.done(result)
+                interrupted = result.why == INTERRUPTED
                 if result.race is not None:
                     races.append((rung.scenario, result.race))
+                if result.verdict is not Verdict.HOLDS:
                     break
-                if result.why:
-                    break
+            if result.verdict is not Verdict.UNDECIDED:
+                unsearched.remove(rule)
     except KeyboardInterrupt:
-        return races
-    return races
+        return tuple(races), tuple(unsearched)
+    return tuple(races), tuple(unsearched)
 
 
 def _most_states() -> int:

@@ -9,20 +9,21 @@ suffices to take the same steps again on any machine.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final
 
-from unpinned.check.graph import stuck
+from unpinned.check.graph import at_rest, fault_flags, stuck
 from unpinned.check.search import Bounds, explore
 from unpinned.check.successors import compile_system
 from unpinned.check.witness import InternalError, Race, Schedule, broken_by, read_schedule, replay, write_schedule
 from unpinned.errors import ReplayError, UsageError
 from unpinned.ir.digest import digest
-from unpinned.ir.interp import Outcome
+from unpinned.ir.interp import Outcome, outcomes
 from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build
+from unpinned.mm.system import build, promises
 from unpinned.plan.classes import PlanClass
 
 #: A token of a deadlock is believed only after a search of what follows, of so many states at most.
@@ -71,12 +72,11 @@ def race_of(token: Token, plan: PlanClass) -> Race:
 
     :raises ReplayError: if the plan is not the one that the token was made of, or the steps break no rule.
     """
-    system = build(plan, token.scenario)
-    if token.rule not in system.promised:
-        system = replace(system, promised=frozenset({token.rule}))
+    promised = promises(plan)
+    system = build(plan, token.scenario, promised if token.rule in promised else frozenset({token.rule}))
     if digest(system) != token.digest:
         raise ReplayError(
-            f"{plan.name} is not the plan that this token was made of: its steps have changed",
+            f"{plan.name} is not the plan that this token was made of: its steps, or unpinned's model, have changed",
             plan.pos,
             "Check the plan again: `unpinned check`; a race that is still there prints a new token.",
         )
@@ -87,19 +87,35 @@ def race_of(token: Token, plan: PlanClass) -> Race:
     stuck_cpu = _stuck_after(system, run) if token.rule == "deadlock" else None
     if not _breaks(system, token, run, stuck_cpu):
         raise ReplayError(f"the steps of this token do not break {token.rule}", hint="Copy the whole token.")
-    switches = sum(a[0] != b[0] for a, b in zip(token.schedule, token.schedule[1:], strict=False))
+    switches = sum(before[0] != after[0] for before, after in pairwise(token.schedule))
     return Race(system, token.rule, (), token.schedule, switches, False, 0, 0, 0, token.cycle, stuck_cpu)
 
 
 def _breaks(system: System, token: Token, run: list[Outcome], stuck: int | None) -> bool:
-    """Tell whether the steps of a token end in what it says: a broken rule, a CPU that is stuck, a closed cycle."""
+    """Tell whether the steps of a token end in what it says: a broken rule, a CPU that is stuck, an endless fault."""
     broke = broken_by(run[-1]) if run else None
     if broke is not None:
-        return broke.check.rule == token.rule
+        return broke.check.rule == token.rule and token.cycle is None
     states = [initial(layout(system)), *(outcome.state for outcome in run)]
     if token.cycle is not None and (token.cycle >= len(run) or states[token.cycle] != states[-1]):
         return False
-    return stuck is not None if token.rule == "deadlock" else token.rule == "progress" and token.cycle is not None
+    if token.rule == "deadlock":
+        return stuck is not None
+    return token.rule == "progress" and token.cycle is not None and _endless(system, token, states[token.cycle :])
+
+
+def _endless(system: System, token: Token, states: list[bytes]) -> bool:
+    """Tell whether a closed cycle of states is one in which no fault completes (check/graph.py: endless_fault)."""
+    lay = layout(system)
+    flags = fault_flags(system, lay)
+    moves = [thread for thread, _ in token.schedule[token.cycle :]]
+    completed = any(
+        t not in flags or (before[flags[t]] and not after[flags[t]])
+        for t, (before, after) in zip(moves, pairwise(states), strict=True)
+    )
+    faulting = any(states[0][at] for at in flags.values())
+    fair = all(t in moves or any(not outcomes(system, lay, state, t) for state in states) for t in flags)
+    return faulting and fair and not completed and all(at_rest(system, lay, state) for state in states)
 
 
 def _stuck_after(system: System, run: list[Outcome]) -> int | None:

@@ -64,12 +64,14 @@ class RungResult:
 class PlanResult:
     """What is known of a plan: its rungs in order, and the races on rules that it does not promise.
 
-    `why` gives the reasons for which it is undecided.
+    `unsearched` are the rules that it does not promise and that were not looked for to the end of the required
+    rungs. `why` gives the reasons for which it is undecided.
     """
 
     plan: PlanClass
     rungs: tuple[RungResult, ...]
     unpromised: tuple[tuple[Scenario, Race], ...]
+    unsearched: tuple[str, ...]
     verdict: Verdict
     why: tuple[str, ...]
 
@@ -81,7 +83,7 @@ class PlanResult:
     @property
     def interrupted(self) -> bool:
         """Tell whether the search was interrupted."""
-        return INTERRUPTED in self.why or any(rung.why == INTERRUPTED for rung in self.rungs)
+        return NOT_BEGUN in self.why or any(rung.why == INTERRUPTED for rung in self.rungs)
 
     @property
     def states(self) -> int:
@@ -135,10 +137,11 @@ def interrupted_rung(rung: Rung) -> RungResult:
 
 def not_begun(plan: PlanClass) -> PlanResult:
     """Return what is known of a plan whose turn did not come before the interrupt: nothing."""
-    return PlanResult(plan, (), (), Verdict.UNDECIDED, (INTERRUPTED,))
+    return PlanResult(plan, (), (), (), Verdict.UNDECIDED, (NOT_BEGUN,))
 
 
 INTERRUPTED = "it was interrupted"
+NOT_BEGUN = "it was not begun, after an interrupt"
 _STOPPED = {
     "time": "the time was up (--time)",
     "states": "the memory that may be used was full",

@@ -9,6 +9,7 @@ stands where a cycle begins.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from unpinned.check.graph import Lasso
 from unpinned.check.search import Graph, schedule_to
@@ -69,9 +70,12 @@ def cycle_at(graph: Graph, rule: str, lasso: Lasso, stuck: int | None = None) ->
 
     :raises InternalError: if the race does not replay.
     """
-    path, switches = schedule_to(graph, [lasso.start])
+    path, _ = schedule_to(graph, [lasso.start])
     cycle = len(path) if lasso.cycle else None
-    return _confirmed(graph, rule, path + list(lasso.cycle), switches, cycle, stuck)
+    path += lasso.cycle
+    threads = [graph.successors.leaves[leaf].thread for leaf, _ in path]
+    switches = sum(a != b for a, b in pairwise(threads))
+    return _confirmed(graph, rule, path, switches, cycle, stuck)
 
 
 def _confirmed(

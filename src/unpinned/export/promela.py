@@ -36,7 +36,7 @@ from unpinned.ir.program import (
     Var,
     reads,
 )
-from unpinned.ir.rules import CODES, GRAPH_RULES, LIMIT, RULES
+from unpinned.ir.rules import CODES, LIMIT, RULES
 
 #: spin less its optimisations: dead variables kept, variables never read kept, no statements merged.
 SPIN_ARGS: Final = ("-a", "-o1", "-o2", "-o3")
@@ -57,7 +57,7 @@ _HEADER = """\
      ./pan {pan} -m10000000 -A    errors: deadlocks
 
    If pan says "max search depth too small", its figures are those of a part: search again with a larger -m.
-   SPIN does not judge the rule progress.
+   SPIN does not judge whether a fault is replayed for ever, which is part of the rule progress.
 
    promised: {promised} */
 
@@ -75,7 +75,7 @@ def promela(system: System, scenario: str = "") -> str:
 
     :raises ValueError: if a Wait stands after a Set or Choose of its path, or a variable does not fit an int.
     """
-    stops = [rule for rule in CODES if rule in system.promised - GRAPH_RULES or rule == LIMIT]
+    stops = [rule for rule in CODES if rule in (system.promised | {LIMIT}) - {"deadlock"}]
     taken = set(RESERVED) | {_code(rule) for rule in CODES}
     taken |= {_label(thread, place) for thread in system.threads for place in range(len(thread.steps))}
     names = proctypes((thread.name for thread in system.threads), taken)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unpinned.errors import PlanError, Pos
+from unpinned.ir.components import components
 from unpinned.ir.program import Body, Branch, Expr, Goto, Mark, Note, Step, Stmt
 
 #: A step with more paths than this is refused: its tree would be too large to search.
@@ -147,36 +148,26 @@ def _reachable(entry: Node) -> Iterator[Node]:
 
 
 def _cut_local_loops(nodes: list[Node], starts: set[Node]) -> set[Node]:
-    """Return local nodes that must begin a step of their own, so that no loop runs within one step."""
+    """Return local nodes that must begin a step of their own, so that no loop runs within one step.
+
+    :raises PlanError: if a `while` of the author's can go round without a step.
+    """
     cut: set[Node] = set()
-    finished: set[Node] = set()
-    for root in nodes:
-        path: list[Node] = []
-        stack = [(root, False)]
-        while stack:
-            node, leaving = stack.pop()
-            if leaving:
-                finished.add(path.pop())
-            elif node in path:
-                ring = path[path.index(node) :]
-                if not any(member in starts or member in cut for member in ring):
-                    _refuse_while(ring)
-                    cut.add(node)
-            elif node not in finished:
-                path.append(node)
-                stack.append((node, True))
-                stack.extend((n, False) for n in (node.orelse, node.next) if n is not None and n not in starts)
-    return cut
-
-
-def _refuse_while(ring: list[Node]) -> None:
-    for node in ring:
-        if node.loop is not None:
-            raise PlanError(
-                "this loop goes round without looking at shared state",
-                node.loop,
-                "Every path round a while loop must read a field, sleep or call the mm.",
-            )
+    while True:
+        local = {n: [m for m in (n.next, n.orelse) if m is not None and m not in starts | cut] for n in nodes}
+        rings = [ring for ring in components(local) if len(ring) > 1 or ring[0] in local[ring[0]]]
+        rings = [ring for ring in rings if not any(node in starts or node in cut for node in ring)]
+        if not rings:
+            return cut
+        for ring in rings:
+            for node in ring:
+                if node.loop is not None:
+                    raise PlanError(
+                        "this loop goes round without looking at shared state",
+                        node.loop,
+                        "Every path round a while loop must read a field, sleep or call the mm.",
+                    )
+            cut.add(min(ring, key=nodes.index))
 
 
 def _tidy(stmts: Iterable[Stmt]) -> tuple[Stmt, ...]:

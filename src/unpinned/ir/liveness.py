@@ -30,7 +30,7 @@ from unpinned.ir.program import (
 
 def reset_dead_locals(thread: Thread) -> Thread:
     """Return the thread with dead locals reset at the end of every path."""
-    live = _live_at(thread)
+    live = live_locals(thread)
     maybe_set = _maybe_set_at(thread)
     variables = {var.name: var for var in thread.locals}
 
@@ -50,7 +50,7 @@ def reset_dead_locals(thread: Thread) -> Thread:
     return replace(thread, steps=steps)
 
 
-def _live_at(thread: Thread) -> list[frozenset[str]]:
+def live_locals(thread: Thread) -> list[frozenset[str]]:
     """Return for each place (`done` included) the locals that are live there."""
     live = [frozenset[str]()] * (len(thread.steps) + 1)
     changed = True
@@ -80,7 +80,7 @@ def _before(body: Body, live: list[frozenset[str]], thread: Thread) -> frozenset
 def _maybe_set_at(thread: Thread) -> list[frozenset[str]]:
     """Return for each place the locals that a step on the way there may have set and not reset."""
     dirty = [frozenset[str]()] * (len(thread.steps) + 1)
-    live = _live_at(thread)
+    live = live_locals(thread)
     changed = True
     while changed:
         changed = False

@@ -20,9 +20,6 @@ RULES: Final[dict[str, str]] = {
 #: The pseudo-rule of a bound of the model: it makes a plan undecided, never wrong.
 LIMIT: Final = "limit"
 
-#: Rules that need the whole state graph; the others are checked in every step.
-GRAPH_RULES: Final = frozenset({"deadlock", "progress"})
-
 #: The value of the `broken` slot for each rule: 0 is "none", and LIMIT comes last.
 CODES: Final[dict[str, int]] = {rule: code for code, rule in enumerate([*RULES, LIMIT], start=1)}
 

@@ -118,26 +118,34 @@ class Mm2008(Model):
     # ---- operations: what other CPUs do to the mm
 
     def zap(self):
-        """MADV_DONTNEED of a range: its pages go, its addresses stay."""
+        """MADV_DONTNEED of any range: its pages go, its addresses stay."""
         with atomic():
             start = choose(0, PAGES)
             end = choose(start + 1, PAGES + 1)
-            note("zap pages {start} to {end}, exclusive")
+            note("zap pages [{start}, {end})")
+        self.zap_range(span(start, end))
+
+    def zap_range(self, r):
+        """MADV_DONTNEED of a range."""
         with self.mmap_lock.read():
-            self.unmap(span(start, end))
+            self.unmap(r)
 
     def munmap(self):
-        """Unmap a range: pages and addresses go."""
+        """Unmap any range: pages and addresses go."""
         with atomic():
             start = choose(0, PAGES)
             end = choose(start + 1, PAGES + 1)
-            note("munmap pages {start} to {end}, exclusive")
+            note("munmap pages [{start}, {end})")
+        self.munmap_range(span(start, end))
+
+    def munmap_range(self, r):
+        """Unmap a range."""
         with self.mmap_lock.write():
             with atomic():
                 note("take the addresses away")
-                for gfn in span(start, end):
+                for gfn in r:
                     self.unmapped[gfn] = True
-            self.unmap(span(start, end))
+            self.unmap(r)
 
     def unmap(self, r):
         """Clear the PTEs of a range and free its pages, between start and end."""
@@ -173,10 +181,14 @@ class Mm2008(Model):
                 self.open[gfn] -= 1
 
     def reclaim(self):
-        """Swap one page out: clear its PTE under the rmap lock, tell the client there, free the frame."""
+        """Swap any page out."""
         with atomic():
             gfn = choose(0, PAGES)
             note("reclaim page {gfn}")
+        self.reclaim_page(gfn)
+
+    def reclaim_page(self, gfn):
+        """Swap a page out: clear its PTE under the rmap lock, tell the client there, free the frame."""
         with self.page_lock[gfn]:
             with self.rmap_lock[gfn]:
                 with self.pt_lock, atomic():

@@ -14,8 +14,33 @@ MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """An operation of the mm: on any page or range, or on one page only."""
+
+    name: str
+    page: int | None = None
+
+    @staticmethod
+    def read(text: str, pages: int) -> Operation:
+        """Read "zap", or "zap@0" for a zap of page 0 alone.
+
+        :raises UsageError: if there is no such operation, or no such page among `pages`.
+        """
+        name, at, page = text.partition("@")
+        if name not in OPERATIONS:
+            raise UsageError(f"there is no mm operation {name!r}", hint=f"There are: {', '.join(OPERATIONS)}.")
+        if at and not (page.isdecimal() and int(page) < pages):
+            hint = f"Write {name}@0 to {name}@{pages - 1}, or {name} for any page."
+            raise UsageError(f"{text!r} names no page of the scenario", hint=hint)
+        return Operation(name, int(page) if at else None)
+
+
+@dataclass(frozen=True, slots=True)
 class Scenario:
-    """The bounds of a search: `ops` run once each, each on a CPU of its own; vCPUs fault for ever."""
+    """The bounds of a search: `ops` run once each, each on a CPU of its own; vCPUs fault for ever.
+
+    An operation is "zap" or, aimed at one page, "zap@0".
+    """
 
     vcpus: int
     pages: int
@@ -32,8 +57,12 @@ class Scenario:
         if not len(self.ops) <= MAX_OPS:
             raise UsageError(f"{len(self.ops)} mm operations cannot be searched", hint=f"Take up to {MAX_OPS}.")
         for op in self.ops:
-            if op not in OPERATIONS:
-                raise UsageError(f"there is no mm operation {op!r}", hint=f"There are: {', '.join(OPERATIONS)}.")
+            Operation.read(op, self.pages)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """Return the operations, read."""
+        return tuple(Operation.read(op, self.pages) for op in self.ops)
 
     @property
     def frames(self) -> int:
@@ -42,7 +71,7 @@ class Scenario:
         That is once for each page after a zap, once for the page after a reclaim, and never after a munmap.
         """
         again = {"zap": self.pages, "munmap": 0, "reclaim": 1}
-        return self.pages + sum(again[op] for op in self.ops)
+        return self.pages + sum(min(again[op.name], self.pages if op.page is None else 1) for op in self.operations)
 
     def __str__(self) -> str:
         """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim"."""

@@ -3,18 +3,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from unpinned.ir.invariants import add_invariants
 from unpinned.ir.liveness import reset_dead_locals
 from unpinned.ir.program import Check, Const, Expr, Shared, System, Thread, Var
 from unpinned.ir.rules import RULES
+from unpinned.mm.frames import free_frames_are_alike, take_the_lowest
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.classes import PlanClass, read_model
 from unpinned.plan.lowering.builder import Component, field_var
 from unpinned.plan.lowering.statements import Lowerer, lower_thread
-from unpinned.plan.lowering.values import Dims
+from unpinned.plan.lowering.values import Dims, Val
 from unpinned.plan.vocabulary import OPERATIONS
 
 #: What a plan calls as its own -> the component and method that do it.
@@ -28,9 +31,13 @@ BUILTINS = {
 }
 
 
-def build(plan: PlanClass, scenario: Scenario, promised: frozenset[str] | None = None) -> System:
-    """Lower a plan beside a scenario; `promised` are the rules to break on, by default those of the plan.
+def build(
+    plan: PlanClass, scenario: Scenario, promised: frozenset[str] | None = None, any_frame: bool = False
+) -> System:
+    """Lower a plan beside a scenario.
 
+    :param promised: the rules to break on, by default those of the plan.
+    :param any_frame: let a new page take any free frame, even where the lowest shows the same (mm/frames.py).
     :raises PlanError: for whatever the plan does that is not in the language.
     """
     cpus = scenario.vcpus + len(scenario.ops)
@@ -43,21 +50,39 @@ def build(plan: PlanClass, scenario: Scenario, promised: frozenset[str] | None =
     invariants = _invariants(components, dims)
     threads: list[Thread] = []
     for cpu in range(cpus):
+        args: tuple[Val, ...] = ()
         if cpu < scenario.vcpus:
             name, kind, entry = f"vCPU{cpu}", "vcpu", ("hw", "vcpu")
         else:
-            op = scenario.ops[cpu - scenario.vcpus]
-            name, kind, entry = op, "op", ("mm", op)
-        thread = lower_thread(components, dims, cpu, name, kind, entry)
-        threads.append(reset_dead_locals(add_invariants(thread, invariants)))
+            op = scenario.operations[cpu - scenario.vcpus]
+            name, kind, entry = op.name, "op", ("mm", op.name)
+            if op.page is not None:
+                entry, args = _AIMED[op.name](op.page)
+        thread = lower_thread(components, dims, cpu, name, kind, entry, args)
+        threads.append(add_invariants(thread, invariants))
+    if promised is None:
+        promised = promises(plan)
+    if not any_frame and free_frames_are_alike(threads, promised):
+        threads = [take_the_lowest(thread, dims.frames) for thread in threads]
+    threads = [reset_dead_locals(thread) for thread in threads]
     shared: list[Var] = []
     for component in components.values():
         shared += [field_var(component, name, dims)[0] for name in component.cls.fields]
     faulting: list[Expr | None] = [Shared("hw.faulting", Const(cpu)) for cpu in range(scenario.vcpus)]
     faulting += [None] * len(scenario.ops)
-    if promised is None:
-        promised = promises(plan)
     return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised)
+
+
+def _one_page(method: str) -> Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]:
+    return lambda page: (("mm", method), (Val("range", (Const(page), Const(page + 1))),))
+
+
+#: What an operation that is aimed at one page runs: the method, and its arguments for a page.
+_AIMED: Final[dict[str, Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]]] = {
+    "zap": _one_page("zap_range"),
+    "munmap": _one_page("munmap_range"),
+    "reclaim": lambda page: (("mm", "reclaim_page"), (Val("gfn", (Const(page),)),)),
+}
 
 
 def validate(plan: PlanClass) -> None:

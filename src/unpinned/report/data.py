@@ -84,6 +84,7 @@ def _plan(result: PlanResult, timelines: Sequence[Timeline]) -> dict[str, Any]:
         "race": race,
         "not_promised": told,
         "waived": dict(plan.waive),
+        "not_looked_for": list(result.unsearched),
         "null_ops": list(null_ops(plan)),
         "not_exercised": list(result.unexercised),
         "never_reached": [{"file": file, "line": line} for file, line in result.unreached],

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Sequence
 from typing import Final
@@ -13,7 +14,8 @@ from unpinned.timeline import HOOKS, NOTHING, Row, Timeline
 
 WIDTH: Final = 75
 _NUMBER: Final = 3  # columns of a step's number
-_NARROWEST: Final = 16  # a column of a CPU is no narrower; with more CPUs than fit, each row names its CPU
+_LAST: Final = 28  # the last of three and more columns is no narrower
+_EFFECT: Final = 33  # what became of a frame ends at this column of a cell
 
 _SCENARIO: Final = 38  # columns of a scenario's name
 
@@ -33,9 +35,10 @@ def plan_block(result: PlanResult, timelines: Sequence[Timeline], verbose: bool 
         lines += [f"{'OK' if result.verdict is Verdict.HOLDS else 'UNDECIDED'}: unpinned: {plan.name}"]
         lines[0] += " holds" if result.verdict is Verdict.HOLDS else " is undecided"
         lines += ["", *_head(f"{plan.pos.file}:{plan.pos.line} {plan.name}", "memory model SC")]
-    lines += ["", *_rungs(result.rungs), ""]
-    for why in result.why:
-        lines += _wrapped(" undecided because ", why)
+    lines += ["", *_rungs(result.rungs)] if result.rungs else []
+    lines.append("")
+    for i, why in enumerate(result.why):
+        lines += _wrapped(" undecided because ", why) if i == 0 else _wrapped(" and because       ", why)
     if result.why:
         lines += _wrapped(" what to do        ", _advice(result))
     lines += _remarks(result)
@@ -65,7 +68,7 @@ def summary_line(result: PlanResult) -> str:
     elif result.verdict is Verdict.HOLDS:
         what = f"holds      {result.states} states"
     else:
-        what = f"undecided  {result.why[0]}"
+        what = f"undecided  {result.why[0].rpartition(': ')[2]}"
     line = f"{result.plan.name:<24} {what}"
     return line if len(line) <= WIDTH else line[: WIDTH - 4] + " ..."
 
@@ -103,7 +106,7 @@ def race_lines(timeline: Timeline, word: str, verbose: bool) -> list[str]:
         lines.append(f" searched {race.states} states up to depth {race.depth}")
     else:
         lines.append(counts)
-    lines += _command(["unpinned replay", timeline.token, plan.source.path])
+    lines += _command(["unpinned replay", timeline.token, shlex.quote(plan.source.path)])
     return lines
 
 
@@ -117,35 +120,45 @@ def _command(words: Sequence[str]) -> list[str]:
 
 def _table(timeline: Timeline, verbose: bool) -> list[str]:
     rows = list(timeline.rows) if verbose else _merged(timeline.rows, timeline.cycle)
-    cpus = len(timeline.cpus)
-    width = (WIDTH - _NUMBER - 1) // cpus - 2
-    columns = width >= _NARROWEST
-    if not columns:
-        width = WIDTH - _NUMBER - 1 - 2
-    lines: list[str] = []
-    turned = False
-    if columns:
-        lines.append(" " * (_NUMBER + 1) + "  ".join(f"{title:<{width}}"[:width] for title in timeline.cpus).rstrip())
-        lines.append(" " * (_NUMBER + 1) + "  ".join("-" * width for _ in timeline.cpus))
-    else:
-        lines += [f"    {title}" for title in timeline.cpus]
+    lines, columns = _headings(timeline.cpus)
+    margin = " " * (_NUMBER + 1)
     for row in rows:
-        if timeline.cycle is not None and row.number >= timeline.cycle and not turned:
-            lines.append("    from here the steps repeat for ever:")
-            turned = True
+        if row.number == timeline.cycle:
+            lines.append(f"{margin}from here the steps repeat for ever:")
         text = ("  " if row.method in HOOKS else "") + row.text
         if row.number == len(timeline.rows):
             text += "  <--"
-        if not columns:
-            text = f"CPU{row.cpu}  {text}"
-        indent = " " * (width + 2) * (row.cpu if columns else 0)
+        left, width = columns[row.cpu]
         for i, part in enumerate(_cell(text, row.effect, width)):
             number = f"{row.number:>{_NUMBER}}" if i == 0 else " " * _NUMBER
-            lines.append(f"{number} {indent}{part}".rstrip())
+            lines.append(f"{number} {' ' * left}{part}".rstrip())
         if verbose:
             place = f"{row.pos.file.rsplit('/', 1)[-1]}:{row.pos.line}"
             lines.append(f"      {place}: {row.pos.text.strip()}"[:WIDTH])
     return lines
+
+
+def _headings(cpus: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
+    """Return the heading of the table, and for each CPU where its column begins and how wide its rows may be.
+
+    Two CPUs share the width. With more, columns begin at equal distances and a row may run on to the right, where
+    its line is empty, so that the last column has _LAST at least.
+    """
+    whole = WIDTH - _NUMBER - 1
+    margin = " " * (_NUMBER + 1)
+    if len(cpus) <= 2:
+        width = whole // len(cpus) - 2 * (len(cpus) - 1)
+        columns = [(cpu * (width + 2), width) for cpu in range(len(cpus))]
+        title = "  ".join(f"{name:<{width}}"[:width] for name in cpus).rstrip()
+        return [margin + title, margin + "  ".join("-" * width for _ in cpus)], columns
+    apart = (whole - _LAST) // (len(cpus) - 1)
+    columns = [(cpu * apart, whole - cpu * apart) for cpu in range(len(cpus))]
+    names, legend = list(cpus), []
+    if max(map(len, cpus)) > apart - 2:
+        names, legend = [f"CPU{cpu}" for cpu in range(len(cpus))], [margin + name for name in cpus] + [""]
+    title = "".join(f"{name:<{apart}}" for name in names).rstrip()
+    rule = "".join(f"{'-' * (apart - 2):<{apart}}" for _ in cpus[:-1]) + "-" * _LAST
+    return [*legend, margin + title, margin + rule], columns
 
 
 def _cell(text: str, effect: str, width: int) -> list[str]:
@@ -154,9 +167,10 @@ def _cell(text: str, effect: str, width: int) -> list[str]:
     lines = textwrap.wrap(text.strip(), width - indent, subsequent_indent="  ", break_long_words=True) or [""]
     lines = [" " * indent + line for line in lines]
     if effect:
+        column = min(width, _EFFECT)
         if len(lines[-1]) + 2 + len(effect) > width:
             lines.append("")
-        lines[-1] = f"{lines[-1]}{effect:>{width - len(lines[-1])}}"
+        lines[-1] = f"{lines[-1]}  {effect:>{column - len(lines[-1]) - 2}}"
     return lines
 
 
@@ -164,7 +178,7 @@ def _merged(rows: Sequence[Row], cycle: int | None) -> list[Row]:
     """Leave out the mm's own locks, and put steps of one statement into one row."""
     merged: list[Row] = []
     for row in rows:
-        if row.quiet and row is not rows[-1]:
+        if row.quiet and row is not rows[-1] and row.number != cycle:
             continue
         last = merged[-1] if merged else None
         if (
@@ -223,19 +237,25 @@ def _remarks(result: PlanResult) -> list[str]:
         lines += _wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
         lines += _wrapped(" waived         ", f"{rule}: {reason}")
+    if result.unsearched:
+        lines += _wrapped(" not looked for ", ", ".join(result.unsearched) + ", which the plan does not promise")
     if result.verdict is Verdict.RACE:
         return lines
-    if result.unexercised:
-        lines += _wrapped(" not exercised  ", ", ".join(result.unexercised))
-    if result.unreached:
-        places = ", ".join(f"{file.rsplit('/', 1)[-1]}:{line}" for file, line in result.unreached)
-        lines += _wrapped(" never reached  ", places)
+    # What a search that was cut short has not seen says nothing of the plan.
+    if all(not rung.why for rung in result.rungs if rung.rung.required) and result.rungs:
+        if result.unexercised:
+            lines += _wrapped(" not exercised  ", ", ".join(result.unexercised))
+        if result.unreached:
+            places = ", ".join(f"{file.rsplit('/', 1)[-1]}:{line}" for file, line in result.unreached)
+            lines += _wrapped(" never reached  ", places)
     lines += _wrapped(" not covered    ", _NOT_COVERED)
     return lines
 
 
 def _advice(result: PlanResult) -> str:
     why = " ".join(result.why)
+    if result.interrupted:
+        return "run it again"
     if "the time was up" in why or "not begun" in why:
         return "give it more time (--time SECONDS), or pick a smaller scenario (--vcpus --pages --ops)"
     if "memory" in why:

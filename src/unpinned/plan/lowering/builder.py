@@ -151,7 +151,9 @@ class Builder:
         return ref
 
     def assign(self, target: Val, value: Val, node: ast.AST) -> None:
-        """Set a local to a value of its type."""
+        """Set a local to a value of its type; all of the value is computed before any of it is set."""
+        if len(value.exprs) > 1 and any(isinstance(expr, Op) for expr in value.exprs):
+            value = Val(value.type, tuple(self.kept_copy(Val("gfn", (expr,)), node).expr for expr in value.exprs))
         for ref, expr in zip(target.exprs, value.exprs, strict=True):
             assert isinstance(ref, Local)
             if target.type == "int" and may_leave_int(expr):
@@ -163,6 +165,14 @@ class Builder:
         inside = Op("and", (Op("<=", (Const(INT_LO), expr)), Op("<=", (expr, Const(INT_HI)))))
         shown = name.split(".", 1)[1]
         self.local(Check(inside, LIMIT, f"the number {shown} left the model's {INT_LO}..{INT_HI}"), node)
+
+    def kept_copy(self, value: Val, node: ast.AST) -> Val:
+        """Return a value of one expression that no later assignment can touch."""
+        if isinstance(value.expr, Const):
+            return value
+        kept = self.fresh(value.type)
+        self.local(Set(_local(kept), value.expr), node)
+        return kept
 
     def keep(self, value: Val, node: ast.AST) -> Val:
         """Return a value that later changes of shared state cannot touch."""
@@ -214,6 +224,11 @@ class Builder:
                 self.shared([Set(lock.ref, Const(0))], node)
             self.locks.pop()
         self.locks = held
+
+
+def _local(value: Val) -> Local:
+    assert isinstance(value.expr, Local)
+    return value.expr
 
 
 def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDecl, tuple[int, ...]]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ast
 import re
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Final
 
 from unpinned.ir.program import Check, Choose, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Wait
@@ -94,7 +95,7 @@ class Calls(Expressions):
             values.append(self.keep(value, arg) if self.atomic else value)
         return values
 
-    def inline(self, component: Component, method: MethodDef, args: list[Val], node: ast.AST | None) -> Val:
+    def inline(self, component: Component, method: MethodDef, args: Sequence[Val], node: ast.AST | None) -> Val:
         """Lower a method's body in place of its call and return what it returns."""
         for frame in self.frames:
             if frame.method == method and node is not None:
@@ -104,6 +105,7 @@ class Calls(Expressions):
                         f.method.name for f in self.frames[self.frames.index(frame) + 1 :]
                     )
                 raise self.error(node, what, "Methods are inlined: write a loop instead.")
+        self._one_kind_of_return(method)
         path = f"{self.frames[-1].path}/{method.name}" if self.frames else method.name
         frame = Frame(component, method, path, len(self.locks))
         assigned = _assigned_names(method.node)
@@ -122,6 +124,14 @@ class Calls(Expressions):
         self.atomic = was_atomic
         self.merge(self.flow.pending, frame.exits)
         return frame.result or Val("none")
+
+    def _one_kind_of_return(self, method: MethodDef) -> None:
+        """Refuse a method that returns a value here and nothing there."""
+        returns = [node for node in ast.walk(method.node) if isinstance(node, ast.Return)]
+        bare = [node for node in returns if node.value is None]
+        if bare and len(bare) < len(returns):
+            what = f"{method.name} returns nothing here, and a value elsewhere"
+            raise method.source.error(bare[0], what, "Return a value on every path, or on none.")
 
     def fall_off(self, frame: Frame) -> None:
         """Refuse a method that can end without the value that it returns elsewhere."""
@@ -239,9 +249,9 @@ class Calls(Expressions):
             raise self.error(node, f"{node.value.id} is no array", "Only fields declared with PerPage take an index.")
         return Val(array.type, (Local(ref.name, self.value(node.slice).expr),))
 
-    def enter(self, component: Component, method: str) -> None:
+    def enter(self, component: Component, method: str, args: Sequence[Val] = ()) -> None:
         """Lower the method that a CPU runs."""
-        self.inline(component, component.cls.methods[method], [], None)
+        self.inline(component, component.cls.methods[method], args, None)
 
 
 def _assigned_names(fn: ast.FunctionDef) -> set[str]:

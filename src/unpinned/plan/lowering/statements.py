@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Sequence
 from typing import Final
 
 from unpinned.ir.flow import Edge, Node, fuse
@@ -171,6 +172,8 @@ class Lowerer(Calls):
         if self.atomic:
             self._unrolled(stmt, name, [Const(i) for i in range(self.dims.pages)], (start, end), "gfn")
             return
+        # Python looks at the range once, before the first turn, whatever becomes of its name.
+        end = self.kept_copy(Val("gfn", (end,)), stmt).expr
         gfn = self.fresh("gfn", name)
         self.assign(gfn, Val("gfn", (start,)), stmt)
         head = self._here(stmt, None)
@@ -286,7 +289,10 @@ class Lowerer(Calls):
         """Lower `with atomic():`: all of it is one step."""
         if self.atomic:
             raise self.error(stmt, "an atomic block stands in another", "Leave out the inner one.")
-        self.flow.emit(self._node(Note(""), None, True, stmt))
+        # The step is shown at its first line that does something.
+        silent = ("note", "cover", "check", "limit")
+        does = (s for s in stmt.body if not (isinstance(s, ast.Expr) and ast.unparse(s).startswith(silent)))
+        self.flow.emit(self._node(Note(""), None, True, next(does, stmt.body[0])))
         self.atomic = True
         self.block(stmt.body)
         self.atomic = False
@@ -317,8 +323,6 @@ class Lowerer(Calls):
                 what = f"{frame.method.name} returns {TYPE_NAMES[value.type]} here and elsewhere another type"
                 raise self.error(node, what, "A method returns values of one type.")
             self.assign(frame.result, value, node)
-        elif frame.result is not None:
-            raise self.error(node, f"{frame.method.name} returns a value elsewhere", "Return one here too.")
         self.mark(node)
         self.release_to(frame.locks, node)
         frame.exits += self.flow.pending
@@ -369,14 +373,20 @@ def _all(paths: list[frozenset[str] | None]) -> frozenset[str] | None:
 
 
 def lower_thread(
-    components: dict[str, Component], dims: Dims, cpu: int, name: str, kind: str, entry: tuple[str, str]
+    components: dict[str, Component],
+    dims: Dims,
+    cpu: int,
+    name: str,
+    kind: str,
+    entry: tuple[str, str],
+    args: Sequence[Val] = (),
 ) -> Thread:
-    """Lower one CPU: the method `entry` = (component, method), everything inlined.
+    """Lower one CPU: the method `entry` = (component, method) with constant `args`, everything inlined.
 
     :raises PlanError: for whatever the plan does that is not in the language.
     """
     lowerer = Lowerer(components, dims, cpu)
     component, method = entry
-    lowerer.enter(components[component], method)
+    lowerer.enter(components[component], method, args)
     steps, done = fuse(lowerer.flow)
     return Thread(name, kind, tuple(lowerer.locals.values()), steps, done if lowerer.flow.pending else None)
