@@ -7,6 +7,7 @@ from unpinned import MAPPED, REPLAY, Counter, Flag, SecondaryMMU, SpinLock
 class FlagInPlaceOfCount(SecondaryMMU):
     """The first of two overlapping zaps to end says that none is under way."""
 
+    operations = ("zap", "munmap")
     mmu_lock = SpinLock()
     seq = Counter()
     zapping = Flag()

@@ -122,8 +122,13 @@ def climb(
         if result.verdict is Verdict.RACE:
             break
     verdict, why = decide(plan, results, rungs)
-    unpromised, unsearched = _unpromised(plan, rungs, deadline, interrupted, watch)
-    return PlanResult(plan, tuple(results), unpromised, unsearched, verdict, why)
+    races: list[tuple[Scenario, Race]] = []
+    unsearched = [rule for rule in RULES if rule not in promises(plan)]
+    try:
+        interrupted = interrupted or _look_for(plan, rungs, unsearched, races, deadline, watch)
+    except KeyboardInterrupt:
+        interrupted = True
+    return PlanResult(plan, tuple(results), tuple(races), tuple(unsearched), verdict, why, interrupted)
 
 
 def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, watch: Watch) -> RungResult:
@@ -140,30 +145,32 @@ def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: flo
         return judge(rung, graph)
 
 
-def _unpromised(
-    plan: PlanClass, rungs: tuple[Rung, ...], deadline: float, interrupted: bool, watch: Watch
-) -> tuple[tuple[tuple[Scenario, Race], ...], tuple[str, ...]]:
-    """Return the first race on each rule that the plan does not promise, and the rules not looked for to the end."""
-    races: list[tuple[Scenario, Race]] = []
-    unsearched = [rule for rule in RULES if rule not in promises(plan)]
-    try:
-        for rule in list(unsearched):
-            for rung in (rung for rung in rungs if rung.required):
-                if interrupted:
-                    return tuple(races), tuple(unsearched)
-                watch.rung(plan, rung)
-                result = _search(plan, rung, frozenset({rule}), deadline, watch)
-                watch.done(result)
-                interrupted = result.why == INTERRUPTED
-                if result.race is not None:
-                    races.append((rung.scenario, result.race))
-                if result.verdict is not Verdict.HOLDS:
-                    break
-            if result.verdict is not Verdict.UNDECIDED:
-                unsearched.remove(rule)
-    except KeyboardInterrupt:
-        return tuple(races), tuple(unsearched)
-    return tuple(races), tuple(unsearched)
+def _look_for(
+    plan: PlanClass,
+    rungs: tuple[Rung, ...],
+    rules: list[str],
+    races: list[tuple[Scenario, Race]],
+    deadline: float,
+    watch: Watch,
+) -> bool:
+    """Look on the required rungs for races on rules that the plan does not promise; tell whether it was interrupted.
+
+    A rule that was looked for to the end goes from `rules`, and the first race on it into `races`.
+    """
+    for rule in list(rules):
+        for rung in (rung for rung in rungs if rung.required):
+            watch.rung(plan, rung)
+            result = _search(plan, rung, frozenset({rule}), deadline, watch)
+            watch.done(result)
+            if result.why == INTERRUPTED:
+                return True
+            if result.race is not None:
+                races.append((rung.scenario, result.race))
+            if result.verdict is not Verdict.HOLDS:
+                break
+        if result.verdict is not Verdict.UNDECIDED:
+            rules.remove(rule)
+    return False
 
 
 def _most_states() -> int:

@@ -65,7 +65,7 @@ class PlanResult:
     """What is known of a plan: its rungs in order, and the races on rules that it does not promise.
 
     `unsearched` are the rules that it does not promise and that were not looked for to the end of the required
-    rungs. `why` gives the reasons for which it is undecided.
+    rungs. `why` gives the reasons for which it is undecided. `interrupted` says that a Ctrl-C cut the search short.
     """
 
     plan: PlanClass
@@ -74,16 +74,12 @@ class PlanResult:
     unsearched: tuple[str, ...]
     verdict: Verdict
     why: tuple[str, ...]
+    interrupted: bool = False
 
     @property
     def race(self) -> Race | None:
         """Return the race that was found, if one was."""
         return next((rung.race for rung in self.rungs if rung.race is not None), None)
-
-    @property
-    def interrupted(self) -> bool:
-        """Tell whether the search was interrupted."""
-        return NOT_BEGUN in self.why or any(rung.why == INTERRUPTED for rung in self.rungs)
 
     @property
     def states(self) -> int:
@@ -137,7 +133,7 @@ def interrupted_rung(rung: Rung) -> RungResult:
 
 def not_begun(plan: PlanClass) -> PlanResult:
     """Return what is known of a plan whose turn did not come before the interrupt: nothing."""
-    return PlanResult(plan, (), (), (), Verdict.UNDECIDED, (NOT_BEGUN,))
+    return PlanResult(plan, (), (), (), Verdict.UNDECIDED, (NOT_BEGUN,), interrupted=True)
 
 
 INTERRUPTED = "it was interrupted"

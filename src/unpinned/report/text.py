@@ -238,7 +238,8 @@ def _remarks(result: PlanResult) -> list[str]:
     for rule, reason in result.plan.waive.items():
         lines += _wrapped(" waived         ", f"{rule}: {reason}")
     if result.unsearched:
-        lines += _wrapped(" not looked for ", ", ".join(result.unsearched) + ", which the plan does not promise")
+        why = "interrupted" if result.interrupted else "the time was up"
+        lines += _wrapped(" not looked for ", f"{', '.join(result.unsearched)} (not promised; {why})")
     if result.verdict is Verdict.RACE:
         return lines
     # What a search that was cut short has not seen says nothing of the plan.

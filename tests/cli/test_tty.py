@@ -1,0 +1,267 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a terminal sees, and what an interrupt leaves, in a terminal and without one."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+from click.testing import CliRunner, Result
+from support.command import COMMAND, KVM2008, ROOT, begin, environment, heed_interrupts
+
+from unpinned import api
+from unpinned.check import ladder
+from unpinned.cli import main
+
+#: Takes this engine many minutes.
+LARGE = ("--vcpus", "3", "--pages", "2", "--time", "100")
+
+
+def terminal(*args: str, **env: str) -> pexpect.spawn:
+    """Run `unpinned` in a terminal of 100 columns."""
+    return pexpect.spawn(
+        COMMAND[0], [*COMMAND[1:], *args], cwd=str(ROOT), env=environment(TERM="xterm-256color", **env),
+        dimensions=(40, 100), encoding="utf-8", timeout=30, preexec_fn=heed_interrupts,
+    )  # fmt: skip
+
+
+def ended(child: pexpect.spawn) -> int:
+    """Wait for the end and return the exit code."""
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.signalstatus is None
+    assert child.exitstatus is not None
+    return int(child.exitstatus)
+
+
+def screen(text: str) -> list[str]:
+    """Return the lines that a terminal shows after `text`: a small one, for what rich and the report print."""
+    lines, row, col = [""], 0, 0
+    for part in re.findall(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+", text):
+        if part == "\r":
+            col = 0
+        elif part == "\n":
+            row += 1
+            lines += [""] * (row + 1 - len(lines))
+        elif part.startswith("\x1b"):
+            count = int(re.sub(r"\D", "", part) or 1)
+            if part.endswith("A"):
+                row = max(0, row - count)
+            elif part.endswith("K"):
+                lines[row] = "" if "2" in part else lines[row][:col]
+        else:
+            line = lines[row].ljust(col)
+            lines[row] = line[:col] + part + line[col + len(part) :]
+            col += len(part)
+    return [line.rstrip() for line in lines]
+
+
+# ---- the progress line --------------------------------------------------------------------------------
+
+
+def test_a_long_search_shows_a_line_that_is_gone_in_the_end() -> None:
+    child = terminal("check", KVM2008, "--plan", "Kvm2008", *LARGE[:-1], "3")
+    child.expect(r"Kvm2008: 3 vCPUs, 2 pages, zap: (\d+) states, (\d+)k/s, depth (\d+)")
+    assert child.match is not None
+    states, rate, depth = (int(child.match[i]) for i in (1, 2, 3))
+    assert states > 1000
+    assert rate > 0
+    assert depth > 0
+    seen = child.before + child.after
+    code = ended(child)
+    seen += child.before
+    assert code == 3
+    shown = screen(seen)
+    assert not any("k/s" in line for line in shown)
+    assert next(line for line in shown if line).startswith("UNDECIDED: unpinned: Kvm2008 is undecided")
+    assert any("the time was up" in line for line in shown)
+    assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h"), "the cursor is shown again"
+
+
+def test_a_short_search_shows_nothing_but_its_report() -> None:
+    child = terminal("check", KVM2008, "--plan", "Kvm2008", "--ops", "munmap", "--color", "never")
+    assert ended(child) == 0
+    assert "\x1b" not in child.before
+    assert child.before.startswith("OK: unpinned: Kvm2008 holds\r\n")
+
+
+def test_without_a_terminal_there_is_no_line() -> None:
+    child = begin("check", KVM2008, "--plan", "Kvm2008", *LARGE[:-1], "2.5")
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, err) == (3, "")
+    assert out.startswith("UNDECIDED: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "coloured"),
+    [
+        ((), {}, True),
+        ((), {"NO_COLOR": "1"}, False),
+        ((), {"NO_COLOR": ""}, True),
+        (("--color", "never"), {}, False),
+        (("--color", "always"), {"NO_COLOR": "1"}, True),
+    ],
+)
+def test_colour_in_a_terminal(options: tuple[str, ...], env: dict[str, str], coloured: bool) -> None:
+    child = terminal("check", KVM2008, "--plan", "Kvm2008", "--ops", "munmap", *options, **env)
+    assert ended(child) == 0
+    assert ("\x1b[" in child.before) == coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", child.before).startswith("OK: unpinned: Kvm2008 holds\r\n")
+
+
+# ---- interrupts, by signal ----------------------------------------------------------------------------
+
+
+def covered(out: str) -> None:
+    """Expect a report that tells what was covered until the interrupt."""
+    out = " ".join(out.split())
+    assert "UNDECIDED: unpinned: Kvm2008 is undecided" in out
+    assert "it was interrupted" in out
+    assert "Observation Kvm2008 " not in out
+    assert re.search(r"3 vCPUs, 2 pages, zap [1-9]\d* [1-9]\d* undecided", out), "states and depth so far"
+
+
+def test_ctrl_c_in_a_terminal_prints_what_was_covered() -> None:
+    child = terminal("check", KVM2008, "--plan", "Kvm2008", *LARGE)
+    child.expect("k/s")
+    began = time.monotonic()
+    child.sendintr()
+    assert ended(child) == 3
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in child.before
+    assert "Aborted" not in child.before
+    shown = screen(child.before)
+    covered("\n".join(shown))
+    assert not any("k/s" in line for line in shown)
+
+
+def test_sigint_without_a_terminal_prints_what_was_covered() -> None:
+    child = begin("check", KVM2008, "--plan", "Kvm2008", *LARGE)
+    time.sleep(2.5)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 3
+    assert "Traceback" not in err + out
+    covered(out)
+
+
+def test_after_an_interrupt_the_plans_that_are_left_are_not_begun() -> None:
+    """Over plans of one file and over files; a race that was found before counts."""
+    child = begin("check", KVM2008, "examples/page_alone.py", "--time", "100")
+    assert child.stdout is not None
+    first = child.stdout.readline()
+    assert first.startswith("BUG: unpinned: stale-use")
+    time.sleep(1)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert not err
+    assert "UNDECIDED: unpinned: Kvm2008 is undecided" in out
+    assert "UNDECIDED: unpinned: PageAlone is undecided" in out
+    assert " ".join(out.split()).count("not begun") >= 2
+    assert out.splitlines()[-4].startswith("Kvm2008Posted            race")
+    assert out.splitlines()[-1].startswith("PageAlone                undecided")
+
+
+@pytest.mark.parametrize("after", [0.5, 0.9, 1.6, 2.4])
+def test_sigint_at_any_moment(after: float) -> None:
+    """Of a plan that holds beside its small rungs; whatever it does just then, it ends with 3 and no traceback."""
+    child = begin("check", KVM2008, "--plan", "Kvm2008", "--time", "100", "--vcpus", "2", "--ops", "zap,reclaim")
+    time.sleep(after)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 3
+    assert "Traceback" not in err
+    assert "interrupted" in out + err
+
+
+# ---- interrupts, at a chosen moment -------------------------------------------------------------------
+
+
+def interrupting(monkeypatch: pytest.MonkeyPatch, module: Any, name: str, call: int, *args: str) -> Result:
+    """Run the command in this process, with an interrupt in the given call of a function."""
+    real: Callable[..., Any] = getattr(module, name)
+    calls = 0
+
+    def interrupted(*arguments: Any, **more: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(module, name, interrupted)
+    monkeypatch.chdir(ROOT)
+    result = CliRunner().invoke(main, list(args))
+    assert calls >= call, f"{name} was called {calls} times"
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Aborted" not in result.output
+    return result
+
+
+ONE = ("check", KVM2008, "--plan", "Kvm2008", "--required", "--time", "60")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"), [(api, "read_plans"), (ladder, "build"), (ladder, "compile_system"), (ladder, "judge")]
+)
+def test_an_interrupt_while_reading_making_steps_and_judging(
+    monkeypatch: pytest.MonkeyPatch, module: Any, name: str
+) -> None:
+    result = interrupting(monkeypatch, module, name, 1, *ONE)
+    assert result.exit_code == 3
+    assert "interrupted" in result.output
+
+
+def test_an_interrupt_while_judging_keeps_what_was_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The states of the rung are known, and so are the rungs before it."""
+    result = interrupting(monkeypatch, ladder, "judge", 2, *ONE)
+    assert result.exit_code == 3
+    rungs = re.findall(r"^  1 vCPU, 1 page, \w+ +(\d+) +(\d+)  (\w+)$", result.stdout, re.MULTILINE)
+    assert [verdict for _, _, verdict in rungs] == ["holds", "undecided"]
+    assert all(int(states) > 100 for states, _, _ in rungs)
+
+
+def test_an_interrupt_while_a_waived_rule_is_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What was found of the promised rules is printed, and the interrupt too."""
+    path = tmp_path / "plan.py"
+    path.write_text(
+        "from unpinned.drivers.kvm2008 import Kvm2008\n\n\n"
+        'class Waiving(Kvm2008):\n    waive = {"leak": "a test", "progress": "a test"}\n'
+    )
+    result = interrupting(monkeypatch, ladder, "explore", 2, "check", str(path), "--ops", "munmap")
+    assert result.exit_code in (0, 3)
+    assert "unpinned: Waiving " in result.stdout
+    assert re.search(r"1 vCPU, 1 page, munmap +\d+ +\d+  holds", result.stdout)
+    assert "interrupted" in result.output
+
+
+def test_an_interrupt_after_a_race_keeps_the_race(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = interrupting(monkeypatch, ladder, "build", 2, "check", KVM2008, "--required")
+    assert result.exit_code == 1
+    assert result.stdout.startswith("BUG: unpinned: stale-use")
+    assert result.stdout.count("is undecided") == 2
+    assert "not begun" in result.stdout
+
+
+def test_an_interrupt_leaves_valid_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = interrupting(monkeypatch, ladder, "build", 2, "check", KVM2008, "--required", "--json")
+    data = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert [plan["verdict"] for plan in data["plans"]] == ["race", "undecided", "undecided"]
+
+
+@pytest.mark.parametrize(
+    "args", [("replay", "Kvm2008:1.1.zap:leak:0:0x1", KVM2008), ("export", "--promela", KVM2008, "--plan", "Kvm2008")]
+)
+def test_an_interrupt_of_the_other_commands(monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...]) -> None:
+    result = interrupting(monkeypatch, api, "read_plans", 1, *args)
+    assert result.exit_code == 3
+    assert not result.stdout
