@@ -83,8 +83,8 @@ class PlanResult:
 
     @property
     def states(self) -> int:
-        """Return the number of states that were searched, over all rungs."""
-        return sum(rung.states for rung in self.rungs)
+        """Return the number of states over all rungs whose search ended by itself."""
+        return sum(rung.states for rung in self.rungs if not rung.why)
 
     @property
     def events(self) -> frozenset[str]:
