@@ -14,7 +14,7 @@ from unpinned.errors import UnpinnedError, UsageError
 from unpinned.export.promela import promela
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, validate
-from unpinned.plan.classes import PlanClass, read_plans
+from unpinned.plan.reading.classes import PlanClass, read_plans
 from unpinned.report.data import results_data
 from unpinned.report.text import plan_block, replay_block, summary_line
 from unpinned.timeline import Timeline, tell

@@ -20,7 +20,7 @@ from unpinned.check.ladder import DEFAULT_TIME, ladder
 from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, EXIT_UNDECIDED, PlanResult, exit_code
 from unpinned.errors import UnpinnedError, UsageError
 from unpinned.mm.scenario import Scenario
-from unpinned.plan.classes import PlanClass
+from unpinned.plan.reading.classes import PlanClass
 from unpinned.plan.vocabulary import OPERATIONS
 from unpinned.progress import following
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from unpinned.check.ladder import Watch
 from unpinned.check.search import Graph
 from unpinned.check.verdict import Rung, RungResult
-from unpinned.plan.classes import PlanClass
+from unpinned.plan.reading.classes import PlanClass
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -19,8 +19,8 @@ from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import Shared, Step, System, Thread, Var, Wait, leaves, reads
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.plan.classes import PlanClass
 from unpinned.plan.lowering.values import RESULTS
+from unpinned.plan.reading.classes import PlanClass
 
 #: Kernel words for taking and leaving a lock: kind -> (took, left).
 _LOCK_WORDS: Final = {"spinlock": ("spin_lock", "spin_unlock"), "mutex": ("mutex_lock", "mutex_unlock")}

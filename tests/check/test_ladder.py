@@ -64,7 +64,9 @@ def test_only_this_rung_of_the_required_part_shows_the_race(name, rule, rung):
     assert str(result.rungs[-1].rung.scenario) == rung
 
 
-@pytest.mark.parametrize("file", sorted([*DRIVERS.glob("k*.py"), *EXAMPLES.glob("*.py"), *PLANS.glob("*.py")]), ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file", sorted([*DRIVERS.glob("k*.py"), *EXAMPLES.glob("*.py"), *PLANS.glob("*.py")]), ids=lambda file: file.stem
+)
 def test_the_lowest_free_frame_shows_what_any_frame_shows(file):
     """The narrowing of mm/frames.py changes no rule, no shortest length, and never adds a state."""
     for plan in plans(file):

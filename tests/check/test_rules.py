@@ -16,7 +16,7 @@ from support.searching import DRIVERS, EXAMPLES, PLANS, find, search
 
 from unpinned.check.graph import endless_fault, stuck
 from unpinned.ir.rules import RULES
-from unpinned.plan.classes import read_plans
+from unpinned.plan.reading.classes import read_plans
 
 FOLDERS = {"drivers": DRIVERS, "examples": EXAMPLES}
 

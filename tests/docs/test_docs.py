@@ -35,7 +35,7 @@ from unpinned.errors import PlanError
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import OPERATIONS, Scenario
 from unpinned.mm.system import build
-from unpinned.plan.classes import read_plans
+from unpinned.plan.reading.classes import read_plans
 from unpinned.plan.vocabulary import ATTRIBUTES, DRIVER_WORDS, HOOKS, MM_CALLS
 
 OTHER_PAGES = [

@@ -15,7 +15,7 @@ from unpinned.export.promela import promela
 from unpinned.ir.program import System
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
-from unpinned.plan.classes import read_plans
+from unpinned.plan.reading.classes import read_plans
 
 PLANS = {plan.name: plan for plan in read_plans(Path(unpinned.drivers.kvm2008.__file__))}
 

@@ -14,7 +14,7 @@ import pytest
 import unpinned
 from unpinned.errors import PlanError
 from unpinned.plan import language, modelling
-from unpinned.plan.classes import PlanClass, read_model, read_plans
+from unpinned.plan.reading.classes import PlanClass, read_model, read_plans
 from unpinned.plan.vocabulary import (
     ATTRIBUTES,
     DRIVER_CALLS,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from support.command import KVM2008, ROOT, WIDTH, Ran, rows, token, unpinned
 
-from unpinned.plan.classes import read_plans
+from unpinned.plan.reading.classes import read_plans
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -192,7 +192,12 @@ def test_a_page_as_a_range_goes_unseen_under_reclaim() -> None:
 def test_the_ladder_has_what_the_design_asks_for() -> None:
     text = golden("Kvm2008")
     names = ["1 page, munmap", "1 page, zap", "1 page, reclaim", "1 page, zap + zap", "1 page, zap + reclaim"]
-    for scenario in [*(f"1 vCPU, {name}" for name in names), "2 vCPUs, 1 page, zap", "1 vCPU, 2 pages, zap", "1 vCPU, 2 pages, zap@0 + reclaim@1"]:
+    for scenario in [
+        *(f"1 vCPU, {name}" for name in names),
+        "2 vCPUs, 1 page, zap",
+        "1 vCPU, 2 pages, zap",
+        "1 vCPU, 2 pages, zap@0 + reclaim@1",
+    ]:
         assert re.search(rf"^  {re.escape(scenario)} +\d+ +\d+  holds$", text, re.MULTILINE), scenario
 
 

@@ -11,7 +11,7 @@ from unpinned.check.search import Graph, explore
 from unpinned.check.successors import compile_system
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
-from unpinned.plan.classes import read_plans
+from unpinned.plan.reading.classes import read_plans
 
 ROOT = Path(__file__).parents[2]
 PLANS = ROOT / "tests" / "plans"

@@ -28,7 +28,7 @@ from unpinned.check.witness import Race
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises, validate
-from unpinned.plan.classes import PlanClass
+from unpinned.plan.reading.classes import PlanClass
 from unpinned.plan.vocabulary import OPERATIONS
 
 DEFAULT_TIME: Final = 10.0  # seconds

@@ -24,7 +24,7 @@ from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises
-from unpinned.plan.classes import PlanClass
+from unpinned.plan.reading.classes import PlanClass
 
 #: A token of a deadlock is believed only after a search of what follows, of so many states at most.
 _MOST_STATES: Final = 2_000_000

@@ -15,7 +15,7 @@ from unpinned.check.witness import Race, broken_by, cycle_at, first_broken, path
 from unpinned.ir.program import Cover
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.plan.classes import PlanClass
+from unpinned.plan.reading.classes import PlanClass
 
 #: Exit codes of a call, by the worst verdict: 2 is a usage or plan error, 4 a skip (KSFT_SKIP).
 EXIT_HOLDS, EXIT_RACE, EXIT_ERROR, EXIT_UNDECIDED = 0, 1, 2, 3

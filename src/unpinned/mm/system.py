@@ -14,10 +14,10 @@ from unpinned.ir.program import Check, Const, Expr, Shared, System, Thread, Var
 from unpinned.ir.rules import RULES
 from unpinned.mm.frames import free_frames_are_alike, take_the_lowest
 from unpinned.mm.scenario import Scenario
-from unpinned.plan.classes import PlanClass, read_model
 from unpinned.plan.lowering.builder import Component, field_var
 from unpinned.plan.lowering.statements import Lowerer, lower_thread
 from unpinned.plan.lowering.values import Dims, Val
+from unpinned.plan.reading.classes import PlanClass, read_model
 from unpinned.plan.vocabulary import OPERATIONS
 
 #: What a plan calls as its own -> the component and method that do it.

@@ -10,8 +10,8 @@ from unpinned.errors import PlanError, Pos
 from unpinned.ir.flow import Edge, Flow, Node
 from unpinned.ir.program import FALSE, Check, Const, Cover, Expr, Local, Mark, Note, Op, Set, Shared, Stmt, Var, Wait
 from unpinned.ir.rules import LIMIT
-from unpinned.plan.classes import FieldDecl, MethodDef, PlanClass
 from unpinned.plan.lowering.values import INT_HI, INT_LO, Dims, Val, local_vars, may_leave_int, of_locals
+from unpinned.plan.reading.classes import FieldDecl, MethodDef, PlanClass
 
 #: The type of value that a field of a kind holds; locks hold none.
 VALUE_TYPES = {"Counter": "int", "Flag": "bool", "Pfn": "page", "GfnField": "gfn"}

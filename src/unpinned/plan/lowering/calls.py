@@ -11,10 +11,10 @@ from typing import Final
 
 from unpinned.ir.program import Check, Choose, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Wait
 from unpinned.ir.rules import LIMIT
-from unpinned.plan.classes import MethodDef
 from unpinned.plan.lowering.builder import Component, Frame
 from unpinned.plan.lowering.expressions import Expressions
 from unpinned.plan.lowering.values import TYPE_NAMES, Val
+from unpinned.plan.reading.classes import MethodDef
 
 #: What the mm hands to a plan's methods.
 HOOK_TYPES: Final = {

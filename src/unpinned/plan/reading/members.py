@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from unpinned.errors import Pos
-from unpinned.plan.attributes import Value, read_attribute
-from unpinned.plan.refusals import call_words, node_words
-from unpinned.plan.source import Source
-from unpinned.plan.subset import check_method, check_params, is_docstring
+from unpinned.plan.reading.attributes import Value, read_attribute
+from unpinned.plan.reading.refusals import call_words, node_words
+from unpinned.plan.reading.source import Source
+from unpinned.plan.reading.subset import check_method, check_params, is_docstring
 from unpinned.plan.vocabulary import (
     ARRAYS,
     ATTRIBUTES,

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from unpinned.errors import PlanError
-from unpinned.plan.members import ClassDef, read_class
-from unpinned.plan.refusals import call_words, model_words
-from unpinned.plan.source import Source, read_source
-from unpinned.plan.subset import is_docstring
+from unpinned.plan.reading.members import ClassDef, read_class
+from unpinned.plan.reading.refusals import call_words, model_words
+from unpinned.plan.reading.source import Source, read_source
+from unpinned.plan.reading.subset import is_docstring
 from unpinned.plan.vocabulary import (
     DRIVER_FIELDS,
     DRIVER_ROOT,
@@ -29,7 +29,7 @@ from unpinned.plan.vocabulary import (
 #: Files that import each other in a row.
 MOST_FILES: Final = 20
 
-_PACKAGE: Final = Path(__file__).parents[1]
+_PACKAGE: Final = Path(__file__).parents[2]
 _WORDS: Final = DRIVER_WORDS | MODEL_WORDS
 #: Words that may be renamed in an import: those that methods do not use.
 _RENAMED: Final = DRIVER_FIELDS | MODEL_FIELDS | {DRIVER_ROOT, MODEL_ROOT, "Gfn", "GfnRange", "Page"}

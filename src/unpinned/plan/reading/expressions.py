@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from unpinned.ir.rules import RULES
-from unpinned.plan.refusals import LOCK_METHODS, call_words, model_words, node_words, operator_words
-from unpinned.plan.source import Source
+from unpinned.plan.reading.refusals import LOCK_METHODS, call_words, model_words, node_words, operator_words
+from unpinned.plan.reading.source import Source
 from unpinned.plan.vocabulary import (
     DRIVER_CALLS,
     DRIVER_VALUES,

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Collection
 
 from unpinned.ir.rules import RULES
-from unpinned.plan.source import Source
+from unpinned.plan.reading.source import Source
 from unpinned.plan.vocabulary import ERAS, OPERATIONS, nearest
 
 Value = str | tuple[str, ...] | dict[str, str]

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from unpinned.plan.expressions import Expressions
-from unpinned.plan.refusals import model_words, node_words, operator_words
-from unpinned.plan.source import Source
+from unpinned.plan.reading.expressions import Expressions
+from unpinned.plan.reading.refusals import model_words, node_words, operator_words
+from unpinned.plan.reading.source import Source
 from unpinned.plan.vocabulary import DRIVER_WORDS, MODEL_WORDS
 
 #: Levels of syntax that a method may nest; readers recurse over it.

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from unpinned.errors import PlanError, Pos
-from unpinned.plan.attributes import Value
-from unpinned.plan.expressions import is_super
-from unpinned.plan.members import ClassDef, FieldDecl, MethodDef
-from unpinned.plan.modules import Reader
-from unpinned.plan.source import Source
-from unpinned.plan.subset import method_calls
+from unpinned.plan.reading.attributes import Value
+from unpinned.plan.reading.expressions import is_super
+from unpinned.plan.reading.members import ClassDef, FieldDecl, MethodDef
+from unpinned.plan.reading.modules import Reader
+from unpinned.plan.reading.source import Source
+from unpinned.plan.reading.subset import method_calls
 from unpinned.plan.vocabulary import HOOKS, LATER_HOOKS, MM_CALLS, hook_meant, listed, nearest
 
 __all__ = ["FieldDecl", "MethodDef", "PlanClass", "read_model", "read_plans"]
