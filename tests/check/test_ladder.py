@@ -60,13 +60,15 @@ def test_the_required_part_for_reclaim_alone():
 def test_only_this_rung_of_the_required_part_shows_the_race(name, rule, rung):
     result = check_plan(one(PLANS / "ladder.py", name), seconds=100, required_only=True)
     assert result.verdict is Verdict.RACE
+    assert result.race is not None
     assert result.race.rule == rule
     assert str(result.rungs[-1].rung.scenario) == rung
 
 
-@pytest.mark.parametrize(
-    "file", sorted([*DRIVERS.glob("k*.py"), *EXAMPLES.glob("*.py"), *PLANS.glob("*.py")]), ids=lambda file: file.stem
-)
+FILES = sorted([*DRIVERS.glob("k*.py"), *EXAMPLES.glob("*.py"), *PLANS.glob("*.py")])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_lowest_free_frame_shows_what_any_frame_shows(file):
     """The narrowing of mm/frames.py changes no rule, no shortest length, and never adds a state."""
     for plan in plans(file):

@@ -33,10 +33,10 @@ from support.pages import PAGES, ROOT, Block, blocks, commands, console, matches
 from unpinned.api import as_data, check
 from unpinned.errors import PlanError
 from unpinned.ir.rules import RULES
-from unpinned.mm.scenario import OPERATIONS, Scenario
+from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
-from unpinned.plan.vocabulary import ATTRIBUTES, DRIVER_WORDS, HOOKS, MM_CALLS
+from unpinned.plan.vocabulary import ATTRIBUTES, DRIVER_WORDS, HOOKS, MM_CALLS, OPERATIONS
 
 OTHER_PAGES = [
     ROOT / "ARCHITECTURE.md",
