@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Final
 
 from unpinned.ir.liveness import live_locals
-from unpinned.ir.program import Body, Branch, Choose, Const, Expr, Op, Shared, Thread, leaves
+from unpinned.ir.program import TRUE, Body, Branch, Choose, Const, Expr, Op, Shared, Stmt, Thread, leaves
 
 #: The rules that keep sptes, TLB entries and PTEs from referring to free frames.
 _NEEDED: Final = frozenset({"stale-use", "flush-before-free", "balance"})
@@ -47,7 +47,7 @@ def take_the_lowest(thread: Thread, frames: int) -> Thread:
     """Return the thread with each choice among free frames narrowed to the lowest."""
 
     def rewrite(body: Body) -> Body:
-        stmts = tuple(_lowest(stmt, frames) if _of_frames(stmt) else stmt for stmt in body.stmts)
+        stmts = tuple(_lowest(stmt, frames) for stmt in body.stmts)
         end = body.end
         if isinstance(end, Branch):
             end = replace(end, then=rewrite(end.then), orelse=rewrite(end.orelse))
@@ -56,13 +56,10 @@ def take_the_lowest(thread: Thread, frames: int) -> Thread:
     return replace(thread, steps=tuple(replace(step, body=rewrite(step.body)) for step in thread.steps))
 
 
-def _of_frames(stmt: object) -> bool:
-    return isinstance(stmt, Choose) and isinstance(stmt.where, Op)
-
-
-def _lowest(stmt: object, frames: int) -> Choose:
-    """Add to a choice of a free frame that no lower one is free."""
-    assert isinstance(stmt, Choose)
+def _lowest(stmt: Stmt, frames: int) -> Stmt:
+    """Add to a choice of a free frame that no lower one is free; other statements stay as they are."""
+    if not isinstance(stmt, Choose) or stmt.where == TRUE:
+        return stmt
     where: Expr = stmt.where
     for frame in range(1, frames):
         taken = Op("!=", (Shared("mm.refs", Const(frame)), Const(0)))

@@ -119,11 +119,9 @@ class Builder:
         if not self.model:
             self.local(Mark(self.pos(node)), node)
 
-    def branch(self, cond: Expr, node: ast.AST, loop: bool = False) -> tuple[list[Edge], list[Edge]]:
+    def branch(self, cond: Expr, node: ast.AST) -> tuple[list[Edge], list[Edge]]:
         """Emit a branch; return the edges of its true and its false side."""
-        made = self._node(None, cond, False, node)
-        made.loop = self.pos(node) if loop else None
-        return self.flow.branch(made)
+        return self.flow.branch(self._node(None, cond, False, node))
 
     def merge(self, *edges: list[Edge]) -> None:
         """Go on from all of these edges."""
