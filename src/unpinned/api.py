@@ -13,7 +13,7 @@ from unpinned.check.verdict import PlanResult, not_begun
 from unpinned.errors import UnpinnedError, UsageError
 from unpinned.export.promela import promela
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, validate
+from unpinned.mm.system import build, whole
 from unpinned.plan.reading.classes import PlanClass, read_plans
 from unpinned.report.data import results_data
 from unpinned.report.text import plan_block, replay_block, summary_line
@@ -148,7 +148,7 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
     if scenario is None:
         scenario = ladder(chosen)[0].scenario
     _admits(chosen, scenario)
-    validate(chosen)
+    whole(chosen)
     return promela(build(chosen, scenario), str(scenario))
 
 

@@ -97,6 +97,8 @@ class _Choice:
 
     def __post_init__(self) -> None:
         """Refuse at once what no plan could have."""
+        if self.ops is not None and not self.ops.strip():
+            raise UsageError("--ops names no operation", hint="Write --ops none for a scenario without one.")
         Scenario(self._or(self.vcpus, 1), self._or(self.pages, 1), self._ops())
 
     def of(self, plan: PlanClass) -> Scenario | None:
@@ -266,7 +268,8 @@ def _write(path: str, text: str) -> None:
 
 def _show(text: str, color: str) -> None:
     """Print a report; colour marks the first word of a block and carries no meaning alone."""
-    coloured = color == "always" or (color == "auto" and sys.stdout.isatty() and not os.environ.get("NO_COLOR"))
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    coloured = color == "always" or (color == "auto" and sys.stdout.isatty() and not plain)
     if coloured:
         lines = text.split("\n")
         for i, line in enumerate(lines):

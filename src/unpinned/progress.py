@@ -36,27 +36,27 @@ class _Line(Watch):
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._what = ""
-        self._began = 0.0
+        self._began = self._first = 0.0
         self._status: Status | None = None
 
     def rung(self, plan: PlanClass, rung: Rung) -> None:
         self._what, self._began = f"{plan.name}: {rung.scenario}", time.monotonic()
+        self._first = self._first or self._began
 
     def tick(self, graph: Graph) -> None:
         spent = time.monotonic() - self._began
-        if spent < _AFTER:
+        if time.monotonic() - self._first < _AFTER:
             return
         states = len(graph.states)
         frontier = states - (graph.levels[-1] if graph.levels else 0)
-        text = (
-            f"{self._what}: {states} states, {states / spent / 1000:.0f}k/s, depth {len(graph.levels) - 1}, "
-            f"frontier {frontier}"
-        )
-        if self._status is None:
-            from rich.console import Console  # noqa: PLC0415 - a short search does not wait for it
+        rate = states / max(spent, 0.001) / 1000
+        text = f"{self._what}: {states} states, {rate:.0f}k/s, depth {len(graph.levels) - 1}, frontier {frontier}"
+        from rich.console import Console  # noqa: PLC0415 - a short search does not wait for it
+        from rich.text import Text  # noqa: PLC0415
 
+        if self._status is None:
             self._status = self._stack.enter_context(Console(stderr=True).status("", refresh_per_second=5))
-        self._status.update(text)
+        self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
 
     def done(self, _result: RungResult) -> None:
         self._stack.close()

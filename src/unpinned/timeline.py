@@ -97,7 +97,7 @@ def tell(plan: PlanClass, scenario: Scenario, race: Race) -> Timeline:
         message=message,
         conflict=conflict,
         cycle=None if race.cycle is None else race.cycle + 1,
-        token=write_token(plan.name, scenario, race),
+        token=write_token(plan, scenario, race),
     )
 
 

@@ -282,7 +282,7 @@ def test_too_little_time_is_undecided(seconds: str) -> None:
 def test_too_little_time_for_the_ladder_says_which_rungs_were_not_begun() -> None:
     run = unpinned("check", KVM2008, "--plan", "Kvm2008", "--time", "0.05")
     assert run.code == 3
-    assert re.search(r"\d required rungs were not begun, the first is 1 vCPU", " ".join(run.out.split()))
+    assert re.search(r"1 page, \S+.* was not begun, nor were \d more required rungs", " ".join(run.out.split()))
 
 
 def test_endless_time_is_a_time() -> None:
@@ -396,7 +396,7 @@ def valid(data: Any) -> None:
         assert plan["verdict"] in {"holds", "race", "undecided"}
         assert (plan["race"] is not None) == (plan["verdict"] == "race") == (plan["property"] is not None)
         assert bool(plan["why_undecided"]) == (plan["verdict"] == "undecided")
-        assert plan["states"] == sum(rung["states"] for rung in plan["rungs"])
+        assert plan["states"] == sum(rung["states"] for rung in plan["rungs"] if not rung["why_undecided"])
         for rung in plan["rungs"]:
             assert set(rung) == RUNG
             assert set(rung["bounds"]) == BOUNDS
@@ -413,7 +413,8 @@ def valid(data: Any) -> None:
                 assert set(step) == STEP
                 assert 0 <= step["cpu"] < len(race["cpus"])
                 assert step["text"]
-                line = (ROOT / step["file"]).read_text().splitlines()[step["line"] - 1]
+                own = step["file"].startswith("unpinned/")  # a file of the model, named by its place in the package
+                line = (ROOT / ("src" if own else "") / step["file"]).read_text().splitlines()[step["line"] - 1]
                 assert step["source"] == line.strip()
             cpus = [step["cpu"] for step in race["steps"]]
             assert race["context_switches"] == sum(a != b for a, b in itertools.pairwise(cpus))

@@ -1,6 +1,7 @@
 /* by hand: one CPU, * / nobody else
 
-   SPIN stores as many states of this as unpinned counts, and says what goes wrong:
+   SPIN stores as many states of this as unpinned counts where the plan holds, and says what goes wrong. (Where it
+   races unpinned stops at the first race, and SPIN goes on.)
 
      spin -a -o1 -o2 -o3 model.pml
      gcc -O2 -DSAFETY -DNOREDUCE -DNOFAIR -DVECTORSZ=16384 -DMEMLIM=8000 -o pan pan.c
@@ -9,7 +10,7 @@
      ./pan -c0 -n -m10000000 -A    errors: deadlocks
 
    If pan says "max search depth too small", its figures are those of a part: search again with a larger -m.
-   SPIN does not judge the rule progress.
+   SPIN does not judge whether a fault is replayed for ever, which is part of the rule progress.
 
    promised: leak */
 

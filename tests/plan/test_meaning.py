@@ -11,7 +11,7 @@ from unpinned.check.search import explore
 from unpinned.check.successors import compile_system
 from unpinned.errors import PlanError
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, validate
+from unpinned.mm.system import build, whole
 from unpinned.plan.reading.classes import PlanClass, read_plans
 
 HEAD = "from unpinned import *\nfrom unpinned.drivers.kvm2008 import Kvm2008\n\n\nclass Plan(Kvm2008):\n"
@@ -97,7 +97,7 @@ def invalidate_range_start(self, r):
 """,
     )
     with pytest.raises(PlanError, match="h returns nothing here, and a value elsewhere") as caught:
-        validate(made)
+        whole(made)
     assert f"plan.py:{line}:" in str(caught.value.pos)
 
 
@@ -132,14 +132,31 @@ def test_a_while_round_a_local_for_is_refused(tmp_path):
         """,
     )
     with pytest.raises(PlanError, match="goes round without looking at shared state") as caught:
-        validate(made)
+        whole(made)
     assert "plan.py:9:" in str(caught.value.pos)
 
 
 def test_a_method_that_no_scenario_calls_is_read_all_the_same(tmp_path):
-    made = plan(tmp_path, "def invalidate_page(self, gfn):\n    self.unknown = 1\n")
-    with pytest.raises(PlanError, match="has no field unknown"):
-        validate(made)
+    with pytest.raises(PlanError, match="has no field `unknown`"):
+        plan(tmp_path, "def helper(self):\n    self.unknown = 1\n")
+    made = plan(tmp_path, "def invalidate_page(self, gfn):\n    self.seq = gfn\n")
+    with pytest.raises(PlanError, match="a gfn stands where a number is wanted"):
+        whole(made)
+
+
+def test_what_and_or_gave_is_not_compared(tmp_path):
+    """In Python `stale` may be a number, and then it equals neither True nor False."""
+    made = plan(
+        tmp_path,
+        """
+        def invalidate_page(self, gfn):
+            stale = self.seq == 1 or self.range_count
+            if stale == True:
+                self.zap(gfn)
+        """,
+    )
+    with pytest.raises(PlanError, match="a truth value is not compared"):
+        whole(made)
 
 
 def test_fault_of_an_address_that_is_there_breaks_progress(tmp_path):

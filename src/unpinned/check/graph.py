@@ -43,7 +43,7 @@ def stuck(graph: Graph) -> tuple[Lasso, int] | None:
             spinning = [set(c) for c in _rings(steps) if _moves(graph, steps, set(c), t)]
             if spinning:
                 ring = min(spinning, key=min)
-                found.append((min(ring), t, _closed_walk(graph, steps, min(ring), ring, [t], able)))
+                found.append((min(ring), t, _closed_walk(graph, steps, min(ring), ring, [t], None)))
     if not found:
         return None
     start, t, cycle = min(found)
@@ -174,9 +174,12 @@ def _closed_walk(
     start: int,
     inside: set[int],
     threads: list[int],
-    able: list[int],
+    able: list[int] | None,
 ) -> tuple[tuple[int, int], ...]:
-    """Return a closed walk from `start` within a component, on which each of some CPUs moves or waits."""
+    """Return a closed walk from `start` within a component, on which each of some CPUs takes a step.
+
+    With `able`, it is enough that the CPU waits in a state of the walk.
+    """
     leaves = graph.successors.leaves
     walk: list[tuple[int, int]] = []
 
@@ -203,10 +206,10 @@ def _closed_walk(
                     queue.append((j, link))
 
     for t in threads:
-        visited = [start, *(j for _, j in walk)]
-        if any(leaves[leaf].thread == t for leaf, _ in walk) or any(not able[i] >> t & 1 for i in visited):
+        waits = set() if able is None else {i for i in inside if not able[i] >> t & 1}
+        if any(leaves[leaf].thread == t for leaf, _ in walk) or waits & {start, *(j for _, j in walk)}:
             continue
-        blocked = next((i for i in sorted(inside) if not able[i] >> t & 1), None)
+        blocked = min(waits, default=None)
         moves = _moves(graph, steps, inside, t)
         go(None if moves else blocked, t if moves else None)
     if not walk or walk[-1][1] != start:

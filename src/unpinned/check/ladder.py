@@ -27,7 +27,7 @@ from unpinned.check.verdict import (
 from unpinned.check.witness import Race
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, promises, validate
+from unpinned.mm.system import build, promises, whole
 from unpinned.plan.reading.classes import PlanClass
 from unpinned.plan.vocabulary import OPERATIONS
 
@@ -103,7 +103,7 @@ def climb(
     :raises PlanError: for whatever the plan does that is not in the language.
     """
     deadline = time.monotonic() + seconds
-    validate(plan)
+    whole(plan)
     rungs = ladder(plan) if scenario is None else (Rung(scenario, required=True),)
     rungs = tuple(rung for rung in rungs if rung.required or not required_only)
     results: list[RungResult] = []

@@ -23,7 +23,7 @@ from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, promises
+from unpinned.mm.system import build, promises, whole
 from unpinned.plan.reading.classes import PlanClass
 
 #: A token of a deadlock is believed only after a search of what follows, of so many states at most.
@@ -42,10 +42,15 @@ class Token:
     cycle: int | None
 
 
-def write_token(plan: str, scenario: Scenario, race: Race) -> str:
+def write_token(plan: PlanClass, scenario: Scenario, race: Race) -> str:
     """Return the token of a race."""
     where = ".".join([str(scenario.vcpus), str(scenario.pages), *scenario.ops])
-    return f"{plan}:{where}:{race.rule}:{digest(race.system)}:{write_schedule(race.schedule, race.cycle)}"
+    return f"{plan.name}:{where}:{race.rule}:{_digest(plan, race.system)}:{write_schedule(race.schedule, race.cycle)}"
+
+
+def _digest(plan: PlanClass, system: System) -> str:
+    """Return the hash of a system and of all methods of its plan, those that the scenario does not call too."""
+    return digest(system, whole(plan))
 
 
 def read_token(text: str) -> Token:
@@ -74,7 +79,7 @@ def race_of(token: Token, plan: PlanClass) -> Race:
     """
     promised = promises(plan)
     system = build(plan, token.scenario, promised if token.rule in promised else frozenset({token.rule}))
-    if digest(system) != token.digest:
+    if _digest(plan, system) != token.digest:
         raise ReplayError(
             f"{plan.name} is not the plan that this token was made of: its steps, or unpinned's model, have changed",
             plan.pos,

@@ -192,15 +192,16 @@ def decide(plan: PlanClass, rungs: Sequence[RungResult], planned: Sequence[Rung]
     """
     if any(result.verdict is Verdict.RACE for result in rungs):
         return Verdict.RACE, ()
-    why = [
-        f"{result.rung.scenario}: {result.why}"
-        for result in rungs
-        if result.verdict is Verdict.UNDECIDED and (result.rung.required or result.why not in _STOPPED.values())
-    ]
+    doubtful: dict[str, str] = {}
+    for result in rungs:
+        if result.verdict is Verdict.UNDECIDED and (result.rung.required or result.why not in _STOPPED.values()):
+            doubtful.setdefault(result.why, f"{result.rung.scenario}: {result.why}")
+    why = list(doubtful.values())
     begun = {result.rung for result in rungs}
     missing = [rung for rung in planned if rung.required and rung not in begun]
     if missing:
-        why.append(f"{len(missing)} required rungs were not begun, the first is {missing[0].scenario}")
+        rest = "" if len(missing) == 1 else f", nor were {len(missing) - 1} more required rungs"
+        why.append(f"{missing[0].scenario} was not begun{rest}")
     if not why:
         events = frozenset[str]().union(*(result.events for result in rungs if result.rung.required))
         why = [f"the search was vacuous: {what}" for event, what in _wanted(plan, planned) if event not in events]
@@ -225,10 +226,14 @@ def _names(plan: PlanClass, word: str) -> bool:
 
 
 def exit_code(results: Sequence[PlanResult], errors: bool = False) -> int:
-    """Return the exit code of a call: a race comes first, then a plan that could not be checked, then a doubt."""
+    """Return the exit code of a call: a race comes first, then a plan that could not be checked, then a doubt.
+
+    A plan that holds and whose later rungs were interrupted is no doubt, but the call did not end as it would have.
+    """
     verdicts = {result.verdict for result in results}
     if Verdict.RACE in verdicts:
         return EXIT_RACE
     if errors:
         return EXIT_ERROR
-    return EXIT_UNDECIDED if Verdict.UNDECIDED in verdicts else EXIT_HOLDS
+    doubt = Verdict.UNDECIDED in verdicts or any(result.interrupted for result in results)
+    return EXIT_UNDECIDED if doubt else EXIT_HOLDS

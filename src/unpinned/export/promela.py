@@ -48,7 +48,8 @@ PAN_ARGS: Final = ("-c0", "-n")
 _HEADER = """\
 /* {title}
 
-   SPIN stores as many states of this as unpinned counts, and says what goes wrong:
+   SPIN stores as many states of this as unpinned counts where the plan holds, and says what goes wrong. (Where it
+   races unpinned stops at the first race, and SPIN goes on.)
 
      spin {spin} model.pml
      gcc -O2 {gcc} -o pan pan.c

@@ -29,9 +29,9 @@ from unpinned.ir.program import (
 DIGITS = 10
 
 
-def digest(system: System) -> str:
-    """Return the hash of all that decides what the system does: not of notes, comments and line numbers."""
-    return hashlib.sha256(dump(system).encode()).hexdigest()[:DIGITS]
+def digest(*systems: System) -> str:
+    """Return the hash of all that decides what systems do: not of notes, comments and line numbers."""
+    return hashlib.sha256("".join(map(dump, systems)).encode()).hexdigest()[:DIGITS]
 
 
 def dump(system: System) -> str:

@@ -153,10 +153,12 @@ def _cut_local_loops(nodes: list[Node], starts: set[Node]) -> set[Node]:
     :raises PlanError: if a `while` of the author's can go round without a step.
     """
     cut: set[Node] = set()
+    order = {node: i for i, node in enumerate(nodes)}
     while True:
-        local = {n: [m for m in (n.next, n.orelse) if m is not None and m not in starts | cut] for n in nodes}
+        begin = starts | cut
+        local = {n: [m for m in (n.next, n.orelse) if m is not None and m not in begin] for n in nodes}
         rings = [ring for ring in components(local) if len(ring) > 1 or ring[0] in local[ring[0]]]
-        rings = [ring for ring in rings if not any(node in starts or node in cut for node in ring)]
+        rings = [ring for ring in rings if not any(node in begin for node in ring)]
         if not rings:
             return cut
         for ring in rings:
@@ -167,7 +169,7 @@ def _cut_local_loops(nodes: list[Node], starts: set[Node]) -> set[Node]:
                         node.loop,
                         "Every path round a while loop must read a field, sleep or call the mm.",
                     )
-            cut.add(min(ring, key=nodes.index))
+            cut.add(min(ring, key=order.__getitem__))
 
 
 def _tidy(stmts: Iterable[Stmt]) -> tuple[Stmt, ...]:

@@ -30,7 +30,7 @@ class Operation:
         if name not in OPERATIONS:
             raise UsageError(f"there is no mm operation {name!r}", hint=f"There are: {', '.join(OPERATIONS)}.")
         if at and not (page.isdecimal() and int(page) < pages):
-            hint = f"Write {name}@0 to {name}@{pages - 1}, or {name} for any page."
+            hint = f"Its pages are {', '.join(map(str, range(pages)))}: write {name}@0, or {name} for any page."
             raise UsageError(f"{text!r} names no page of the scenario", hint=hint)
         return Operation(name, int(page) if at else None)
 

@@ -85,12 +85,12 @@ _AIMED: Final[dict[str, Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]
 }
 
 
-def validate(plan: PlanClass) -> None:
+def whole(plan: PlanClass) -> System:
     """Lower all that the mm could call of a plan, so that a mistake is found before anything is searched.
 
     :raises PlanError: for whatever the plan does that is not in the language.
     """
-    build(plan, Scenario(1, 1, OPERATIONS))
+    return build(plan, Scenario(1, 1, OPERATIONS))
 
 
 def promises(plan: PlanClass) -> frozenset[str]:

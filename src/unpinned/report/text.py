@@ -237,6 +237,8 @@ def _remarks(result: PlanResult) -> list[str]:
         lines += _wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
         lines += _wrapped(" waived         ", f"{rule}: {reason}")
+    if result.interrupted and result.verdict is Verdict.HOLDS:
+        lines += _wrapped(" interrupted    ", "after the required part, which holds; the rest was not searched")
     if result.unsearched:
         why = "interrupted" if result.interrupted else "the time was up"
         lines += _wrapped(" not looked for ", f"{', '.join(result.unsearched)} (not promised; {why})")
@@ -262,7 +264,7 @@ def _advice(result: PlanResult) -> str:
     if "memory" in why:
         return "pick a smaller scenario (--vcpus --pages --ops)"
     if "passed its width" in why:
-        return "widen the counter (Counter(bits=6)), or pick a smaller scenario"
+        return "widen the counter (up to Counter(bits=6)), or pick a smaller scenario"
     if "vacuous" in why:
         return "a plan must map, and replay if it can: look at the lines that were never reached"
     return "pick a smaller scenario (--vcpus --pages --ops)"

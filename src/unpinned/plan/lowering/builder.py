@@ -16,6 +16,9 @@ from unpinned.plan.reading.classes import FieldDecl, MethodDef, PlanClass
 #: The type of value that a field of a kind holds; locks hold none.
 VALUE_TYPES = {"Counter": "int", "Flag": "bool", "Pfn": "page", "GfnField": "gfn"}
 LOCK_KINDS = {"SpinLock": "spinlock", "Mutex": "mutex", "RwSem": "rwsem"}
+#: A CPU that would run more operations than this is refused: helpers that call helpers grow without bound.
+MAX_NODES = 20_000
+
 SLEEPING = frozenset({"mutex", "rwsem"})
 
 
@@ -81,6 +84,7 @@ class Builder:
         self.frames: list[Frame] = []
         self.locks: list[HeldLock] = []
         self.atomic = False
+        self.count = 0
 
     # ---- where we are
 
@@ -101,6 +105,10 @@ class Builder:
     # ---- nodes
 
     def _node(self, stmt: Stmt | None, cond: Expr | None, starts: bool, node: ast.AST) -> Node:
+        self.count += 1
+        if self.count > MAX_NODES:
+            what = f"with all its calls inlined, what {self.frames[0].method.name}() runs is too long to be searched"
+            raise self.error(node, what, "Calls are inlined one by one: call fewer helpers, or make them shorter.")
         held = tuple(lock.var.name for lock in self.locks)
         return Node(stmt, cond, starts, self.pos(node), self.frame.path, held)
 

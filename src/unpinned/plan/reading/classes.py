@@ -63,6 +63,7 @@ def read_plans(path: str | os.PathLike[str]) -> tuple[PlanClass, ...]:
         if "page_fault" not in plan.methods:
             hint = "Write `def page_fault(self, gfn, write):`, which returns REPLAY, MAPPED or FAULT."
             raise defined.source.error(defined.node, f"`{plan.name}` has no page_fault", hint)
+        _check_fields(plan)
         plans.append(plan)
     if not plans:
         hint = "Define one: `class Kvm(SecondaryMMU):`."
@@ -142,6 +143,18 @@ def _check_overrides(plan: ClassDef, fields: dict[str, FieldDecl], methods: dict
     for name, method in plan.methods.items():
         if name in fields:
             raise plan.source.error(method.node, f"`{name}` is inherited as a field", "Rename one.")
+
+
+def _check_fields(plan: PlanClass) -> None:
+    """Refuse `self.NAME` where the plan has nothing of that name, in methods that nobody calls too."""
+    known = plan.fields.keys() | plan.methods.keys() | MM_CALLS
+    for method in [*plan.methods.values(), *plan.supers.values()]:
+        for node in ast.walk(method.node):
+            match node:
+                case ast.Attribute(value=ast.Name(id="self"), attr=name) if name not in known:
+                    what = f"`{plan.name}` has no field `{name}`{nearest(name, known)}"
+                    hint = f"Its fields are: {listed(plan.fields) or 'none'}. Declare one: `{name} = Counter()`."
+                    raise method.source.error(node, what, hint)
 
 
 def _check_recursion(methods: dict[str, MethodDef], supers: dict[tuple[str, str], MethodDef]) -> None:

@@ -47,6 +47,14 @@ class Module:
     defined: list[ClassDef] = field(default_factory=list)
 
 
+def _shown(path: str | os.PathLike[str]) -> str:
+    """Return how a report names a file of unpinned's own: by its place in the package."""
+    try:
+        return Path(path).relative_to(_PACKAGE.parent).as_posix()
+    except ValueError:
+        return os.fsdecode(path)
+
+
 class Reader:
     """Read plan files and what they import, each file once, and run none of them."""
 
@@ -63,7 +71,7 @@ class Reader:
         """
         key = os.path.realpath(path)
         if key not in self._done:
-            module = Module(read_source(path))
+            module = Module(read_source(path, _shown(path) if self.model else None))
             self._open.append(key)
             for number, stmt in enumerate(module.source.tree.body):
                 self._statement(module, stmt, number == 0)

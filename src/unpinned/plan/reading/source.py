@@ -51,13 +51,13 @@ class Source:
         return PlanError(what, self.pos(node), hint)
 
 
-def read_source(path: str | os.PathLike[str]) -> Source:
-    """Read and parse a plan file.
+def read_source(path: str | os.PathLike[str], shown: str | None = None) -> Source:
+    """Read and parse a plan file; messages and reports name it `shown`, or as it was given.
 
     :raises PlanError: if it cannot be read, is no text, or is not Python.
     """
-    name = os.fsdecode(path)
-    data = _read(name)
+    data = _read(os.fsdecode(path))
+    name = shown or os.fsdecode(path)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

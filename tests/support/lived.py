@@ -1,0 +1,474 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a plan as Python, each CPU in a thread of its own, one step of one CPU at a time.
+
+Nothing of unpinned reads the plan here: Python itself does, and every access to a field, every lock and every call of
+the mm stops until the CPU may take its step. The mm, the hardware and the guest are written out by hand. A walk that
+the engine takes can be taken here too, and all shared state compared after each step.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
+
+Values = dict[str, list[int]]
+
+
+class FaultError(Exception):
+    """The page is gone, and the fault with it."""
+
+
+class _Over(BaseException):
+    """The walk is over."""
+
+
+class Cpu:
+    """A thread that stands before its next step, or is done."""
+
+    def __init__(self, number: int, run: Callable[[Cpu], None]) -> None:
+        self.number = number
+        self.ready: Callable[[], bool] = lambda: True
+        self.options: Callable[[], int] = lambda: 1
+        self.done = self.over = False
+        self.error: BaseException | None = None
+        self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._choice = 0
+        self._thread = threading.Thread(target=self._run, args=(run,), daemon=True)
+        self._thread.start()
+        self._stopped.acquire()
+
+    def _run(self, run: Callable[[Cpu], None]) -> None:
+        try:
+            run(self)
+        except _Over:
+            pass
+        except BaseException as error:  # noqa: BLE001 - told to the one who takes the steps
+            self.error = error
+        self.done = True
+        self._stopped.release()
+
+    def step(
+        self,
+        action: Callable[[int], Any],
+        ready: Callable[[], bool] = lambda: True,
+        options: Callable[[], int] = lambda: 1,
+    ) -> Any:
+        """Stand before a step; once it may be taken, take it with the choice that was made for it."""
+        self.ready, self.options = ready, options
+        self._stopped.release()
+        self._go.acquire()
+        if self.over:
+            raise _Over
+        return action(self._choice)
+
+    def able(self) -> int:
+        """Return in how many ways the next step can be taken now."""
+        return self.options() if not self.done and self.ready() else 0
+
+    def take(self, choice: int) -> None:
+        """Take the next step."""
+        self._choice = choice
+        self._go.release()
+        self._stopped.acquire()
+        if self.error is not None:
+            raise self.error
+
+    def end(self) -> None:
+        """Leave the thread."""
+        if not self.done:
+            self.over = True
+            self._go.release()
+            self._thread.join()
+
+
+class Life:
+    """A plan beside a scenario, alive."""
+
+    def __init__(self, text: str, name: str, vcpus: int, pages: int, frames: int, ops: Sequence[str]) -> None:
+        self.vcpus, self.pages, self.frames = vcpus, pages, frames
+        self.values: Values = {}
+        self._local = threading.local()
+        cpus = vcpus + len(ops)
+        page_fields = "hw.spte hw.spte_writable hw.rmap mm.rmap_lock mm.page_lock mm.unmapped mm.pte mm.pte_writable"
+        for field in f"{page_fields} mm.swapped mm.open".split():
+            self.values[field] = [0] * pages
+        for field in ("mm.refs", "mm.owner", "mm.held"):
+            self.values[field] = [0] * (frames + 1)
+        for field in ("hw.tlb", "hw.tlb_writable"):
+            self.values[field] = [0] * (vcpus * pages)
+        self.values |= {"hw.faulting": [0] * vcpus, "mm.taken": [0] * (cpus * (frames + 1))}
+        self.values |= {"mm.mmap_lock": [0], "mm.pt_lock": [0]}
+        self._writer = cpus + 1
+        self.client = _class(self, text, name)()
+        entries = [self._vcpu] * vcpus + [self._operation(op) for op in ops]
+        self.cpus = [Cpu(i, self._as_cpu(entry)) for i, entry in enumerate(entries)]
+
+    def end(self) -> None:
+        for cpu in self.cpus:
+            cpu.end()
+
+    def _as_cpu(self, entry: Callable[[], None]) -> Callable[[Cpu], None]:
+        def run(cpu: Cpu) -> None:
+            self._local.cpu = cpu
+            entry()
+
+        return run
+
+    # ---- steps
+
+    @property
+    def me(self) -> int:
+        cpu: Cpu = self._local.cpu
+        return cpu.number
+
+    def step(self, action: Callable[[], Any], ready: Callable[[], bool] = lambda: True) -> Any:
+        cpu: Cpu = self._local.cpu
+        return cpu.step(lambda _: action(), ready)
+
+    def choose(self, action: Callable[[int], Any], options: Callable[[], int]) -> Any:
+        cpu: Cpu = self._local.cpu
+        return cpu.step(action, options=options)
+
+    def read(self, field: str, at: int) -> int:
+        got: int = self.step(lambda: self.values[field][at])
+        return got
+
+    def write(self, field: str, at: int, value: int) -> None:
+        self.step(lambda: self.values[field].__setitem__(at, int(value)))
+
+    def lock(self, field: str, at: int = 0) -> AbstractContextManager[None]:
+        return _Held(self, field, at)
+
+    # ---- what a plan calls
+
+    def get_user_page(self, gfn: int, write: bool) -> int:
+        v = self.values
+        with _Reader(self):
+            while True:
+
+                def options() -> int:
+                    here = v["mm.unmapped"][gfn] or v["mm.swapped"][gfn] or v["mm.pte"][gfn]
+                    return 1 if here else len(self._free())
+
+                def look(choice: int) -> tuple[str, int]:
+                    if v["mm.unmapped"][gfn]:
+                        return "gone", 0
+                    if v["mm.swapped"][gfn]:
+                        return "swapped", 0
+                    page = v["mm.pte"][gfn]
+                    if not page:
+                        page = self._allocate(self._free()[choice], gfn, write)
+                    elif write:
+                        v["mm.pte_writable"][gfn] = 1
+                    v["mm.refs"][page] += 1
+                    v["mm.taken"][self.me * (self.frames + 1) + page] += 1
+                    return "got", page
+
+                with self.lock("mm.pt_lock"):
+                    what, page = self.choose(look, options)
+                if what == "gone":
+                    raise FaultError
+                if what == "got":
+                    return page
+
+                def swap_in(choice: int) -> None:
+                    if v["mm.swapped"][gfn]:
+                        v["mm.swapped"][gfn] = 0
+                        self._allocate(self._free()[choice], gfn, write)
+
+                with self.lock("mm.page_lock", gfn), self.lock("mm.pt_lock"):
+                    self.choose(swap_in, lambda: len(self._free()) if v["mm.swapped"][gfn] else 1)
+
+    def _free(self) -> list[int]:
+        return [frame for frame in range(1, self.frames + 1) if not self.values["mm.refs"][frame]]
+
+    def _allocate(self, page: int, gfn: int, write: bool) -> int:
+        v = self.values
+        v["mm.refs"][page], v["mm.owner"][page], v["mm.held"][page] = 1, gfn, 1
+        v["mm.pte"][gfn], v["mm.pte_writable"][gfn] = page, int(write)
+        return page
+
+    def put_page(self, page: int) -> None:
+        def put() -> None:
+            self.values["mm.taken"][self.me * (self.frames + 1) + page] -= 1
+            self._drop(page)
+
+        self.step(put)
+
+    def _drop(self, page: int) -> None:
+        self.values["mm.refs"][page] -= 1
+        if not self.values["mm.refs"][page]:
+            self.values["mm.owner"][page] = 0
+
+    def map(self, gfn: int, page: int, write: bool) -> None:
+        v = self.values
+
+        def set_spte() -> None:
+            v["hw.spte"][gfn], v["hw.spte_writable"][gfn] = page, int(write)
+
+        self.step(set_spte)
+        self.write("hw.rmap", gfn, 1)
+
+    def zap(self, r: range | int) -> None:
+        self.zap_sptes(r)
+        self.flush(r)
+
+    def zap_sptes(self, r: range | int) -> None:
+        v = self.values
+
+        def clear(gfn: int) -> None:
+            if v["hw.rmap"][gfn]:
+                v["hw.rmap"][gfn] = v["hw.spte"][gfn] = v["hw.spte_writable"][gfn] = 0
+
+        for gfn in _as_range(r):
+            self.step(partial(clear, gfn))
+
+    def flush(self, r: range | int | None = None) -> None:
+        def clear(cpu: int) -> None:
+            for gfn in range(self.pages) if r is None else _as_range(r):
+                self.values["hw.tlb"][cpu * self.pages + gfn] = 0
+                self.values["hw.tlb_writable"][cpu * self.pages + gfn] = 0
+
+        for cpu in range(self.vcpus):
+            self.step(partial(clear, cpu))
+
+    # ---- the guest
+
+    def _vcpu(self) -> None:
+        v, pages = self.values, self.pages
+        ways = [(gfn, write) for gfn in range(pages) for write in (False, True)]
+
+        def access(choice: int) -> tuple[int, bool, bool]:
+            gfn, write = ways[choice]
+            at = self.me * pages + gfn
+            return gfn, write, bool(v["hw.tlb"][at] and (not write or v["hw.tlb_writable"][at]))
+
+        while True:
+            gfn, write, hit = self.choose(access, lambda: len(ways))
+            if not hit:
+                self._walk(gfn, write)
+
+    def _walk(self, gfn: int, write: bool) -> None:
+        v, at = self.values, self.me * self.pages + gfn
+
+        def fill() -> bool:
+            filled = bool(v["hw.spte"][gfn] and (not write or v["hw.spte_writable"][gfn]))
+            if filled:
+                v["hw.tlb"][at], v["hw.tlb_writable"][at] = v["hw.spte"][gfn], v["hw.spte_writable"][gfn]
+            v["hw.faulting"][self.me] = int(not filled)
+            return filled
+
+        def returned(result: str) -> bool:
+            failed = result == "FAULT" and v["mm.unmapped"][gfn] == 1
+            if failed:
+                v["hw.faulting"][self.me] = 0
+            return failed
+
+        while not self.step(fill):
+            try:
+                result = self.client.page_fault(gfn, write)
+            except FaultError:
+                result = "FAULT"
+            if self.step(partial(returned, result)):
+                return
+
+    # ---- operations
+
+    def _span(self) -> range:
+        ways = [range(start, end) for start in range(self.pages) for end in range(start + 1, self.pages + 1)]
+        got: range = self.choose(lambda choice: ways[choice], lambda: len(ways))
+        return got
+
+    def _operation(self, op: str) -> Callable[[], None]:
+        """Return what an operation runs: on any pages, or on the page behind its @."""
+        name, _, page = op.partition("@")
+        run = getattr(self, f"_{name}")
+        if page:
+            return lambda: run(range(int(page), int(page) + 1))
+        if name == "reclaim":
+            return lambda: run(self.choose(lambda choice: range(choice, choice + 1), lambda: self.pages))
+        return lambda: run(self._span())
+
+    def _zap(self, r: range) -> None:
+        with _Reader(self):
+            self._unmap(r)
+
+    def _munmap(self, r: range) -> None:
+        with _Held(self, "mm.mmap_lock", 0, self._writer):
+            self.step(lambda: [self.values["mm.unmapped"].__setitem__(gfn, 1) for gfn in r])
+            self._unmap(r)
+
+    def _open(self, r: range, by: int) -> None:
+        for gfn in r:
+            self.values["mm.open"][gfn] += by
+
+    def _hook(self, name: str, argument: range | int) -> None:
+        if hasattr(self.client, name):
+            getattr(self.client, name)(argument)
+
+    def _drop_own(self, page: int) -> None:
+        if page:
+            self.values["mm.held"][page] = 0
+            self._drop(page)
+
+    def _unmap(self, r: range) -> None:
+        v = self.values
+        self.step(lambda: self._open(r, 1))
+        self._hook("invalidate_range_start", r)
+
+        def clear(gfn: int) -> int:
+            page = v["mm.pte"][gfn]
+            v["mm.pte"][gfn] = v["mm.pte_writable"][gfn] = v["mm.swapped"][gfn] = 0
+            return page
+
+        gathered = []
+        for gfn in r:
+            with self.lock("mm.pt_lock"):
+                gathered.append(self.step(partial(clear, gfn)))
+        for page in gathered:
+            self.step(partial(self._drop_own, page))
+        self.step(lambda: None)
+        self._hook("invalidate_range_end", r)
+        self.step(lambda: self._open(r, -1))
+
+    def _reclaim(self, r: range) -> None:
+        v, gfn = self.values, r.start
+
+        def swap_out() -> int:
+            page = v["mm.pte"][gfn]
+            if page:
+                v["mm.pte"][gfn] = v["mm.pte_writable"][gfn] = 0
+                v["mm.swapped"][gfn] = 1
+                v["mm.open"][gfn] += 1
+            return page
+
+        with self.lock("mm.page_lock", gfn):
+            with self.lock("mm.rmap_lock", gfn):
+                with self.lock("mm.pt_lock"):
+                    page = self.step(swap_out)
+                if page:
+                    self.step(lambda: None)
+                    self._hook("invalidate_page", gfn)
+                    self.step(lambda: self._open(range(gfn, gfn + 1), -1))
+            if page:
+                self.step(lambda: self._drop_own(page))
+
+
+def _as_range(r: range | int) -> range:
+    return r if isinstance(r, range) else range(r, r + 1)
+
+
+class _Held:
+    """A lock that one CPU holds at a time."""
+
+    def __init__(self, life: Life, field: str, at: int, value: int = 1) -> None:
+        self.life, self.field, self.at, self.value = life, field, at, value
+
+    def __enter__(self) -> None:
+        held = self.life.values[self.field]
+        self.life.step(lambda: held.__setitem__(self.at, self.value), lambda: held[self.at] == 0)
+
+    def __exit__(self, *_: object) -> None:
+        if not self.life._local.cpu.over:
+            self.life.write(self.field, self.at, 0)
+
+
+class _Reader:
+    """The mmap lock, held for reading."""
+
+    def __init__(self, life: Life) -> None:
+        self.life, self.held = life, life.values["mm.mmap_lock"]
+
+    def __enter__(self) -> None:
+        self.life.step(lambda: self.add(1), lambda: self.held[0] < self.life._writer)
+
+    def __exit__(self, *_: object) -> None:
+        if not self.life._local.cpu.over:
+            self.life.step(lambda: self.add(-1))
+
+    def add(self, by: int) -> None:
+        self.held[0] += by
+
+
+# ---- the words of the plan language, to run
+
+
+class _Field:
+    """A field: reading it is a step, writing it is a step, locking it is a step."""
+
+    size = 1
+
+    def __init__(self, *, init: int = 0, bits: int = 4) -> None:
+        self.init = int(init)
+
+    def bind(self, life: Life, name: str) -> None:
+        self.life, self.name = life, f"plan.{name}"
+        life.values[self.name] = [self.init] * self.size
+
+    def get(self, at: int) -> Any:
+        return self.life.read(self.name, at)
+
+    def __get__(self, obj: object, owner: type) -> Any:
+        return self.get(0)
+
+    def __set__(self, obj: object, value: int) -> None:
+        self.life.write(self.name, 0, value)
+
+
+class _Flag(_Field):
+    def get(self, at: int) -> Any:
+        return bool(super().get(at))
+
+
+class _Lock(_Field):
+    def get(self, at: int) -> Any:
+        return self.life.lock(self.name, at)
+
+
+class _Elements:
+    """The elements of a PerPage field."""
+
+    def __init__(self, of: _Field) -> None:
+        self.of = of
+
+    def __getitem__(self, gfn: int) -> Any:
+        return self.of.get(gfn)
+
+    def __setitem__(self, gfn: int, value: int) -> None:
+        self.of.life.write(self.of.name, gfn, value)
+
+
+class _PerPage(_Field):
+    def __init__(self, of: _Field) -> None:
+        self.of = of
+
+    def bind(self, life: Life, name: str) -> None:
+        self.of.size = life.pages
+        self.of.bind(life, name)
+
+    def __get__(self, obj: object, owner: type) -> Any:
+        return _Elements(self.of)
+
+
+def _class(life: Life, text: str, name: str) -> Any:
+    """Run the text of a plan file and return one of its classes, its fields bound."""
+
+    class SecondaryMMU:
+        """What a plan derives from."""
+
+    for word in ("get_user_page", "put_page", "map", "zap", "zap_sptes", "flush"):
+        setattr(SecondaryMMU, word, staticmethod(getattr(life, word)))
+    words: dict[str, Any] = {"SecondaryMMU": SecondaryMMU, "page_range": lambda gfn: range(gfn, gfn + 1)}
+    words |= {"Counter": _Field, "Flag": _Flag, "SpinLock": _Lock, "Mutex": _Lock, "PerPage": _PerPage}
+    words |= {word: word for word in ("REPLAY", "MAPPED", "FAULT")}
+    lines = [line for line in text.splitlines() if not line.startswith(("from unpinned", "from __future__"))]
+    exec("\n".join(lines), words)
+    made = words[name]
+    for cls in reversed(made.__mro__):
+        for field, value in vars(cls).items():
+            if isinstance(value, _Field):
+                value.bind(life, field)
+    return made
