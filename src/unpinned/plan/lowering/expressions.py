@@ -181,11 +181,11 @@ class Expressions(Builder, ABC):
             if left.type in ("page", "range", "none"):
                 what = TYPE_NAMES[left.type]
                 raise self.error(node, f"{what} may not be compared", "Compare a counter, a flag or a gfn.")
+            if left.type in ("bool", "result") and not isinstance(op, ast.Eq | ast.NotEq):
+                raise self.error(node, f"{TYPE_NAMES[left.type]} has no order", "Use == or !=.")
             if left.type == "bool" and any(isinstance(side, ast.Name | ast.BoolOp) for side in (node.left, other)):
                 # What `a or b` gave may be a number in Python, and equal to neither True nor False.
                 raise self.error(node, "a truth value is not compared", "Write `x` or `not x`.")
-            if left.type in ("bool", "result") and not isinstance(op, ast.Eq | ast.NotEq):
-                raise self.error(node, f"{TYPE_NAMES[left.type]} has no order", "Use == or !=.")
         return Val("bool", (Op(COMPARE[type(op)], (left.expr, right.expr)),))
 
     def arithmetic(self, node: ast.BinOp) -> Val:
