@@ -815,3 +815,10 @@ def test_a_bug_of_ours_is_never_taken_for_a_race() -> None:
     )
     assert done.returncode == 2
     assert "bug" in done.stderr
+
+
+def test_no_operation_has_to_be_asked_for_by_name() -> None:
+    """An unset variable in a script must not turn into a scenario in which nothing happens."""
+    run = unpinned("check", KVM2008, "--plan", "Kvm2008", "--ops", "")
+    assert run.code == 2
+    assert "--ops none" in run.err

@@ -292,3 +292,16 @@ def test_a_round_in_which_faults_complete_is_no_cycle() -> None:
     for before in range(14, 24):
         for round_ in range(1, 8):
             assert outcome(f"{head}:0x{before}-~-0x{round_}", path) is None, (before, round_)
+
+
+def test_a_change_of_a_method_that_the_race_does_not_call_is_refused(tmp_path: Path) -> None:
+    """The race of 07:20 beside a zap never calls invalidate_page; it is another plan all the same."""
+    path = tmp_path / "plan.py"
+    text = (ROOT / KVM2008).read_text()
+    assert text.count("            self.seq += 1\n            self.zap(gfn)\n") == 1
+    path.write_text(
+        text.replace("self.seq += 1\n            self.zap(gfn)", "self.seq += 2\n            self.zap(gfn)")
+    )
+    run = unpinned("replay", GOOD, str(path))
+    assert run.code == 2
+    assert "is not the plan that this token was made of" in run.err

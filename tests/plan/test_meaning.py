@@ -169,3 +169,15 @@ def test_fault_of_an_address_that_is_there_breaks_progress(tmp_path):
         """,
     )
     assert rules(made, "zap") == {"progress"}
+
+
+def test_helpers_that_grow_without_bound_when_inlined_are_refused(tmp_path):
+    doubling = "".join(f"def h{i}(self):\n    self.h{i - 1}()\n    self.h{i - 1}()\n" for i in range(1, 31))
+    made = plan(
+        tmp_path,
+        f"def h0(self):\n    self.seq += 0\n{doubling}"
+        "def page_fault(self, gfn, write):\n    self.h30()\n    return super().page_fault(gfn, write)\n",
+    )
+    with pytest.raises(PlanError, match="too long to be searched") as caught:
+        whole(made)
+    assert "plan.py:7:" in str(caught.value.pos)
