@@ -270,20 +270,13 @@ class Lowerer(Calls):
         var, ref = self.field(context)
         if var.type not in ("spinlock", "mutex", "rwsem"):
             raise self.error(context, f"{ast.unparse(context)} is no lock", "Declare it: NAME = SpinLock().")
-        index = None if ref.index is None else self.keep_index(ref.index, stmt)
+        # Nothing may change the index while the lock is held: what is taken is what is released.
+        index = None if ref.index is None else self.kept_copy(Val("gfn", (ref.index,)), stmt).expr
         depth = len(self.locks)
         self.acquire(var, index, write, context)
         self.with_(stmt, items[1:])
         self.release_to(depth, context)
         del self.locks[depth:]
-
-    def keep_index(self, index: Expr, node: ast.AST) -> Expr:
-        """Return the index of a lock in a form that nothing can change while the lock is held."""
-        if isinstance(index, Const):
-            return index
-        kept = self.fresh("gfn")
-        self.assign(kept, Val("gfn", (index,)), node)
-        return kept.expr
 
     def atomic_block(self, stmt: ast.With) -> None:
         """Lower `with atomic():`: all of it is one step."""
