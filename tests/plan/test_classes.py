@@ -271,6 +271,9 @@ def test_a_model(tmp_path):
                         self.depth[this_cpu()] += 2 * 1
                     page = choose_frame()
                     n = choose(0, PAGES)
+                    n = choose(g for g in PAGES if gather[g] == NONE)
+                    n = lowest(f for f in FRAMES if self.refs[f] == 0)
+                    n = exists(c for c in VCPUS if self.tlb[c, 0] == n)
                     wait(self.refs[page] == 0)
                     check("stale-use", page != NONE, "the words {page}")
                     limit(n < 3, "too many")
@@ -332,6 +335,9 @@ def test_a_plan_that_is_run_says_so(tmp_path, monkeypatch):
         lambda: kvm.zap(gfn),
         lambda: language.page_range(gfn),
         lambda: modelling.choose(0, 2),
+        lambda: modelling.choose(iter([])),
+        lambda: modelling.lowest(()),
+        lambda: modelling.exists(()),
         modelling.atomic,
     ):
         with pytest.raises(RuntimeError, match="read by unpinned, not run"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 from unpinned.ir.program import (
     Body,
@@ -32,6 +33,11 @@ DIGITS = 10
 def digest(*systems: System) -> str:
     """Return the hash of all that decides what systems do: not of notes, comments and line numbers."""
     return hashlib.sha256("".join(map(dump, systems)).encode()).hexdigest()[:DIGITS]
+
+
+def exact_key(system: System) -> object:
+    """Return all that a system is, in a form that always pickles to the same bytes: without sets."""
+    return replace(system, promised=frozenset()), sorted(system.promised)
 
 
 def dump(system: System) -> str:

@@ -22,7 +22,8 @@ class Var:
     """A variable: `size` integers, each from `lo` to `hi` and at first `init`.
 
     `type` is what the values mean: int, bool, gfn, pfn (0 is none, frames count from 1), range, result, or the kind
-    of a lock (spinlock, mutex, rwsem). `shared` names are "component.field"; local ones "method.name".
+    of a lock (spinlock, mutex, rwsem). `shared` names are "component.field"; local ones "method.name". `per` says
+    what each dimension of an array counts, the outermost first: page, frame (element 0 is unused), vcpu, cpu.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Var:
     hi: int
     size: int = 1
     init: int = 0
+    per: tuple[str, ...] = ()
 
 
 # ---- expressions: no side effects, no calls ----------------------------------------------------------------------
@@ -203,7 +205,8 @@ class System:
     """A plan beside a scenario: what every engine searches.
 
     `faulting` has one expression for each thread: whether a guest fault of it is under way (None for mm operations).
-    `promised` are the rules whose violation ends a path.
+    `promised` are the rules whose violation ends a path. `extents` says how many there are of what arrays count:
+    ("page", 2), ("frame", 3), ("vcpu", 1), ("cpu", 2); CPU n is thread n, and the vCPUs are the first of them.
     """
 
     name: str
@@ -211,6 +214,7 @@ class System:
     threads: tuple[Thread, ...]
     faulting: tuple[Expr | None, ...]
     promised: frozenset[str]
+    extents: tuple[tuple[str, int], ...] = ()
 
 
 # ---- walking -----------------------------------------------------------------------------------------------------

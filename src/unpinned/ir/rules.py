@@ -17,6 +17,9 @@ RULES: Final[dict[str, str]] = {
     "progress": "with the mm at rest, every fault completes",
 }
 
+#: The rules that no single state shows: they are asked of the whole graph (check/graph.py).
+GRAPH_RULES: Final = frozenset({"deadlock", "progress"})
+
 #: The pseudo-rule of a bound of the model: it makes a plan undecided, never wrong.
 LIMIT: Final = "limit"
 

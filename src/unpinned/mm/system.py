@@ -70,7 +70,8 @@ def build(
         shared += [field_var(component, name, dims)[0] for name in component.cls.fields]
     faulting: list[Expr | None] = [Shared("hw.faulting", Const(cpu)) for cpu in range(scenario.vcpus)]
     faulting += [None] * len(scenario.ops)
-    return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised)
+    extents = ("page", dims.pages), ("frame", dims.frames), ("vcpu", dims.vcpus), ("cpu", dims.cpus)
+    return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised, extents)
 
 
 def _one_page(method: str) -> Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]:

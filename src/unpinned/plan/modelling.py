@@ -7,6 +7,7 @@ are read and never run.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Final
 
@@ -29,7 +30,9 @@ __all__ = [
     "choose",
     "choose_frame",
     "cover",
+    "exists",
     "limit",
+    "lowest",
     "may_sleep",
     "note",
     "per_page",
@@ -125,9 +128,22 @@ def atomic() -> AbstractContextManager[None]:
     never_run("atomic()")
 
 
-def choose(lo: Any, hi: Any) -> Any:
-    """Return any value of lo..hi-1: the search tries each."""
+def choose(lo: Any, hi: Any = None) -> Any:
+    """Return any value of lo..hi-1, or of `x for x in FRAMES if COND`: the search tries each.
+
+    The CPU is held up while no value meets the condition. In place of FRAMES may stand PAGES or VCPUS.
+    """
     never_run("choose()")
+
+
+def lowest(values: Iterable[Any]) -> Any:
+    """Return the lowest value of `x for x in FRAMES if COND`; the CPU is held up while there is none."""
+    never_run("lowest()")
+
+
+def exists(values: Iterable[Any]) -> Any:
+    """Say whether there is a value in `x for x in FRAMES if COND`."""
+    never_run("exists()")
 
 
 def choose_frame() -> Any:

@@ -63,7 +63,7 @@ PARTS: Final = frozenset(["client", "hw", "mm"])
 DRIVER_VALUES: Final = frozenset(["FAULT", "MAPPED", "REPLAY"])
 MODEL_VALUES: Final = frozenset(["FRAMES", "NONE", "PAGES", "VCPUS"])
 
-#: Functions with the kinds of their arguments: e an expression, s a string, r a rule.
+#: Functions with the kinds of their arguments: e an expression, s a string, r a rule, g `x for x in SET if COND`.
 DRIVER_CALLS: Final[dict[str, str]] = {"page_range": "e"}
 MODEL_CALLS: Final[dict[str, str]] = {
     "atomic": "",
@@ -71,7 +71,9 @@ MODEL_CALLS: Final[dict[str, str]] = {
     "choose": "ee",
     "choose_frame": "",
     "cover": "s",
+    "exists": "g",
     "limit": "es",
+    "lowest": "g",
     "may_sleep": "s",
     "note": "s",
     "per_page": "e",
@@ -79,6 +81,10 @@ MODEL_CALLS: Final[dict[str, str]] = {
     "this_cpu": "",
     "wait": "e",
 }
+
+#: Functions that take `x for x in SET if COND` too, and the sets that it may go over.
+SET_CALLS: Final = frozenset(["choose"])
+SETS: Final = frozenset(["FRAMES", "PAGES", "VCPUS"])
 
 #: Words of the design that no reader knows yet.
 LATER_WORDS: Final = frozenset(

@@ -149,11 +149,11 @@ class Builder:
         return of_locals(type_, made)
 
     def fresh_array(self, type_: str, name: str, size: int, init: int) -> Local:
-        """Make a local array, a model's own."""
+        """Make a local array with an element for each page, a model's own."""
         (ref,) = self.fresh(type_, name).exprs
         assert isinstance(ref, Local)
         var = self.locals[ref.name]
-        self.locals[ref.name] = Var(var.name, var.type, var.lo, var.hi, size, init)
+        self.locals[ref.name] = Var(var.name, var.type, var.lo, var.hi, size, init, ("page",))
         return ref
 
     def assign(self, target: Val, value: Val, node: ast.AST) -> None:
@@ -242,8 +242,10 @@ def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDe
     decl = component.cls.fields[name]
     sizes = {"PerPage": dims.pages, "PerFrame": dims.frames + 1, "PerVcpu": dims.vcpus, "PerCpu": dims.cpus}
     shape: list[int] = []
+    per: list[str] = []
     while decl.of is not None:
         shape.append(sizes[decl.kind])
+        per.append(decl.kind.removeprefix("Per").lower())
         decl = decl.of
     size = 1
     for extent in shape:
@@ -260,4 +262,5 @@ def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDe
     }
     # A counter may go below zero where the plan does not promise `balance`, and what follows is to be seen.
     lo = -(2 ** (decl.bits - 1)) if decl.kind == "Counter" else 0
-    return Var(f"{component.prefix}.{name}", type_, lo, his[type_], size, decl.init), decl, tuple(shape)
+    var = Var(f"{component.prefix}.{name}", type_, lo, his[type_], size, decl.init, tuple(per))
+    return var, decl, tuple(shape)

@@ -154,8 +154,14 @@ class Calls(Expressions):
                 return Val("int", (Const(self.cpu),))
             case "span":
                 return Val("range", (self.number(node.args[0]), self.number(node.args[1])))
+            case "choose" if len(node.args) == 1:
+                return self.choose_value(node)
             case "choose":
                 return self.choose(node)
+            case "lowest":
+                return self.lowest(node)
+            case "exists":
+                return Val("bool", (_any_of(self.values_of(node)[2]),))
             case "choose_frame":
                 return self.choose_frame(node)
             case "may_sleep":
@@ -218,13 +224,66 @@ class Calls(Expressions):
         return self._chosen("page", Const(1), Const(self.dims.frames + 1), refs.name, node)
 
     def _chosen(self, type_: str, lo: Expr, hi: Expr, zero: str | None, node: ast.Call) -> Val:
-        if not self.atomic:
-            raise self.error(node, "a choice stands outside an atomic block", "Write it in `with atomic():`.")
+        self._in_atomic(node)
         chosen = self.fresh(type_)
         assert isinstance(chosen.expr, Local)
         free = Const(1) if zero is None else Op("==", (Shared(zero, chosen.expr), Const(0)))
         self.local(Choose(chosen.expr, lo, hi, free), node)
         return chosen
+
+    def _in_atomic(self, node: ast.Call) -> None:
+        if not self.atomic:
+            raise self.error(node, "a choice stands outside an atomic block", "Write it in `with atomic():`.")
+
+    # ---- a model's values that meet a condition
+
+    def values_of(self, node: ast.Call) -> tuple[str, list[Const], list[Expr]]:
+        """Return the type of the values in `f(x for x in SET if COND)`, the values, and the condition of each."""
+        self._in_atomic(node)
+        match node.args[0]:
+            case ast.GeneratorExp(generators=[ast.comprehension(iter=ast.Name(id=name))]):
+                type_ = {"FRAMES": "page", "PAGES": "gfn", "VCPUS": "int"}[name]
+                first, count = int(name == "FRAMES"), getattr(self.dims, name.lower())
+                values = [Const(first + i) for i in range(count)]
+                return type_, values, [self.condition(node, Val(type_, (value,))) for value in values]
+        raise self.error(node, "this is no set of values")
+
+    def condition(self, node: ast.Call, value: Val) -> Expr:
+        """Lower the condition of `f(x for x in SET if COND)` for one value of x."""
+        frame = self.frame
+        match node.args[0]:
+            case ast.GeneratorExp(generators=[ast.comprehension(target=ast.Name(id=name) as target, ifs=[cond])]):
+                if name in frame.vars:
+                    raise self.error(target, f"{name} is set already", "Take another name for the values.")
+                frame.vars[name], before = value, frame.assigned
+                frame.assigned = None if before is None else before | {name}
+                expr = self.truth(cond)
+                del frame.vars[name]
+                frame.assigned = before
+                return expr
+        raise self.error(node, "these values have no condition")
+
+    def choose_value(self, node: ast.Call) -> Val:
+        """Lower choose(x for x in SET if COND): the step waits until some value meets the condition."""
+        type_, values, conds = self.values_of(node)
+        self.local(Wait(_any_of(conds)), node)
+        chosen = self.fresh(type_)
+        assert isinstance(chosen.expr, Local)
+        hi = Const(values[-1].value + 1)
+        self.local(Choose(chosen.expr, values[0], hi, self.condition(node, chosen)), node)
+        return chosen
+
+    def lowest(self, node: ast.Call) -> Val:
+        """Lower lowest(x for x in SET if COND): the step waits until some value meets the condition."""
+        type_, values, conds = self.values_of(node)
+        self.local(Wait(_any_of(conds)), node)
+        least: Expr = values[-1]
+        for value, cond in reversed(list(zip(values, conds, strict=True))[:-1]):
+            least = Op("?:", (cond, value, least))
+        found = self.fresh(type_)
+        assert isinstance(found.expr, Local)
+        self.local(Set(found.expr, least), node)
+        return found
 
     def declare_array(self, target: ast.Name, call: ast.Call) -> None:
         """Lower `x = per_page(value)`: a local array, set anew each time."""
@@ -257,6 +316,14 @@ class Calls(Expressions):
 def _assigned_names(fn: ast.FunctionDef) -> set[str]:
     """Return the names that a method sets."""
     return {node.id for node in ast.walk(fn) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+
+
+def _any_of(conds: list[Expr]) -> Expr:
+    """Return the disjunction of conditions, of which there is at least one."""
+    found = conds[0]
+    for cond in conds[1:]:
+        found = Op("or", (found, cond))
+    return found
 
 
 def _text(node: ast.expr) -> str:

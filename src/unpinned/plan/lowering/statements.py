@@ -7,8 +7,26 @@ import ast
 from collections.abc import Sequence
 from typing import Final
 
+from unpinned.errors import PlanError, Pos
 from unpinned.ir.flow import Edge, Node, fuse
-from unpinned.ir.program import Check, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Thread
+from unpinned.ir.program import (
+    Body,
+    Branch,
+    Check,
+    Choose,
+    Const,
+    Cover,
+    Expr,
+    Local,
+    Mark,
+    Note,
+    Op,
+    Set,
+    Shared,
+    Stmt,
+    Thread,
+    Wait,
+)
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.lowering.builder import Component, Frame, Loop
 from unpinned.plan.lowering.calls import HOOK_TYPES, Calls
@@ -365,6 +383,32 @@ def _all(paths: list[frozenset[str] | None]) -> frozenset[str] | None:
     return met
 
 
+def _begin_past_initial_values(lowerer: Lowerer) -> None:
+    """Begin a thread behind the stores that give locals their initial values: it needs no step to have them."""
+    node = lowerer.flow.entry
+    while node is not None and node.next is not None and not node.starts:
+        match node.stmt:
+            case Set(Local(name), Const(value)) if value == lowerer.locals[name].init:
+                node = node.next
+            case Note() | Mark():
+                node = node.next
+            case _:
+                break
+    lowerer.flow.entry = node
+
+
+def _check_waits(body: Body, pos: Pos, changed: bool = False) -> None:
+    """Refuse a step that would have to wait when it has done something already: it is taken whole or not at all."""
+    for stmt in body.stmts:
+        if isinstance(stmt, Wait) and changed:
+            what = "this step may have to wait when it has stored or chosen something already"
+            raise PlanError(what, pos, "Put wait(), and a choice among values, first in the atomic block.")
+        changed |= isinstance(stmt, Set | Choose)
+    if isinstance(body.end, Branch):
+        _check_waits(body.end.then, pos, changed)
+        _check_waits(body.end.orelse, pos, changed)
+
+
 def lower_thread(
     components: dict[str, Component],
     dims: Dims,
@@ -381,5 +425,8 @@ def lower_thread(
     lowerer = Lowerer(components, dims, cpu)
     component, method = entry
     lowerer.enter(components[component], method, args)
+    _begin_past_initial_values(lowerer)
     steps, done = fuse(lowerer.flow)
+    for step in steps:
+        _check_waits(step.body, step.pos)
     return Thread(name, kind, tuple(lowerer.locals.values()), steps, done if lowerer.flow.pending else None)

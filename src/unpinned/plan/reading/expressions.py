@@ -20,7 +20,10 @@ from unpinned.plan.vocabulary import (
     MODEL_VALUES,
     MODEL_WORDS,
     PARTS,
+    SET_CALLS,
+    SETS,
     counted,
+    listed,
     nearest,
 )
 
@@ -198,6 +201,8 @@ class Expressions:
             if name in self.names:
                 raise self.source.error(node, f"`{name}` is a local, not a function", "Write `self.m(...)`.")
             raise self.source.error(node, *call_words(name))
+        if self.model and name in SET_CALLS and len(node.args) == 1 and isinstance(node.args[0], ast.GeneratorExp):
+            kinds = "g"
         if len(node.args) != len(kinds) and not any(isinstance(arg, ast.Starred) for arg in node.args):
             what = f"{name}() takes {counted(len(kinds), 'argument')}, not {len(node.args)}"
             raise self.source.error(
@@ -208,11 +213,32 @@ class Expressions:
                 self.check(arg)
             elif kind == "s":
                 self.string(arg)
+            elif kind == "g":
+                self._values(arg, name)
             elif self.string(arg) not in RULES:
                 raise self.source.error(
                     arg, f"no such rule{nearest(self.string(arg), RULES)}", f"There are: {', '.join(RULES)}."
                 )
         self.arguments(ast.Call(node.func, [], node.keywords))
+
+    def _values(self, node: ast.expr, name: str) -> None:
+        """Refuse all but `x for x in SET if COND`, with a condition that calls nothing."""
+        hint = f"Write `{name}(f for f in FRAMES if self.owner[f] == NONE)`; the sets are {listed(SETS)}."
+        match node:
+            case ast.GeneratorExp(
+                elt=ast.Name(id=value),
+                generators=[
+                    ast.comprehension(target=ast.Name(id=target), iter=ast.Name(id=over), ifs=[cond], is_async=0)
+                ],
+            ) if value == target and over in SETS:
+                if target == "self" or target in DRIVER_WORDS or target in MODEL_WORDS:
+                    raise self.source.error(node, f"`{target}` is a word of the language", "Take another name.")
+                for part in ast.walk(cond):
+                    if isinstance(part, ast.Call):
+                        raise self.source.error(part, "a condition of values calls nothing", "Read fields in it.")
+                self.check(cond)
+            case _:
+                raise self.source.error(node, f"{name}() takes the values of a set that meet one condition", hint)
 
     def _compare(self, node: ast.Compare) -> None:
         """Refuse `is`, and comparisons of more than two values."""
