@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Apply the reductions one after the other: counters first, then blocks, then what is alike.
+
+Counters come first, because a system in which a number never comes back has fewer states that are alike, and blocks
+before symmetry, because a merged step is one thing to compare. What is left is a system of its own, with the same
+variables but for the counters, whose steps are sequences of the steps of the full one (reduce/lift.py finds them).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from unpinned.ir.digest import exact_key
+from unpinned.ir.program import System
+from unpinned.native.cache import remembered
+from unpinned.reduce.blocks import merge_blocks
+from unpinned.reduce.snapshots import abstract_counters
+from unpinned.reduce.symmetry import Symmetry, find_symmetry
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """A system to search in place of `full`; `notes` say which reductions were given up, and why."""
+
+    full: System
+    system: System
+    symmetry: Symmetry
+    notes: tuple[str, ...]
+
+
+def reduce_system(full: System) -> Reduced:
+    """Apply every reduction whose side condition holds; what was worked out once is remembered."""
+    system, symmetry, notes = remembered("reduce", exact_key(full), lambda: _reduce(full))
+    return Reduced(full, system, symmetry, notes)
+
+
+def _reduce(full: System) -> tuple[System, Symmetry, tuple[str, ...]]:
+    counted, why_counters = abstract_counters(full)
+    merged, why_blocks = merge_blocks(counted)
+    symmetry = find_symmetry(merged)
+    return merged, symmetry, (*why_counters, *why_blocks, *symmetry.notes)
