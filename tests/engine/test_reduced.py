@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reductions keep whether a rule of single states is broken, and what they find replays on the full program."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from support.made_plans import made_plans, read_made
+from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
+from support.systems import systems
+
+from benchmarks.models.system import interval, kvm_seq
+from unpinned import api
+from unpinned.check.reduced import search_reduced
+from unpinned.check.search import Bounds, explore
+from unpinned.check.successors import compile_system
+from unpinned.check.witness import broken_by, replay
+from unpinned.engine.search import Limits
+from unpinned.errors import PlanError
+from unpinned.ir.program import System
+from unpinned.ir.rules import GRAPH_RULES
+from unpinned.mm.system import build
+
+_LIMITS = Limits(512 << 20)
+FILES = [*DRIVERS.glob("*2008.py"), *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
+PLAN_PARAMETERS = [pytest.param(plan, id=plan.name) for file in FILES for plan in api.plans(file)]
+
+
+def same_safety(system: System, most: int = 40_000) -> str:
+    """Assert that the reduced search agrees with the full one; return what both say, "" if that was too large."""
+    safe = replace(system, promised=system.promised - GRAPH_RULES)
+    graph = explore(compile_system(safe), Bounds(states=most))
+    if graph.stopped:
+        return ""
+    found = search_reduced(safe, replace(_LIMITS, deadly=False))
+    if graph.broken:
+        if found.schedule is None:  # a bound of the model may stand before the broken rule
+            assert not found.complete
+            return "limit"
+        broke = broken_by(replay(safe, found.schedule)[-1])
+        assert broke is not None
+        assert broke.check.rule == found.rule
+        assert len(found.schedule) >= graph.depth(graph.broken[0])
+        return "race"
+    assert found.schedule is None
+    # Counters that are abstracted meet no bound, so the reduced search may see all where the full one does not.
+    assert found.complete or graph.limits
+    if not graph.limits:
+        assert found.states <= len(graph.states)
+    return "holds" if not graph.limits else "limit"
+
+
+@pytest.mark.parametrize("op", ["zap", "reclaim"])
+@pytest.mark.parametrize("plan", PLAN_PARAMETERS)
+def test_every_plan_of_the_repository(plan, op):
+    if plan.operations is not None and op not in plan.operations:
+        op = plan.operations[0]
+    for any_frame in (False, True):
+        assert same_safety(build(plan, scenario(f"1:1:{op}"), any_frame=any_frame))
+
+
+@pytest.mark.parametrize("variant", ["", "literal", "free", "free literal"])
+def test_the_models_of_the_benchmark(variant):
+    options = dict.fromkeys(variant.split(), True)
+    wanted = "race" if "literal" in variant else "holds"
+    assert same_safety(kvm_seq(2, 1, 2, 1, 2, **options)) == wanted
+
+
+@pytest.mark.parametrize("forgetful", [False, True])
+def test_the_interval_notifier(forgetful):
+    assert same_safety(interval(2, 1, 2, 1, 2, forgetful=forgetful)) == ("race" if forgetful else "holds")
+
+
+def test_a_counter_without_bound_is_decided_where_numbers_are_not():
+    system = kvm_seq(2, 1, 0, 1, 2, free=True, forever=True)
+    graph = explore(compile_system(system))
+    assert graph.limits
+    found = search_reduced(system, replace(_LIMITS, deadly=False))
+    assert found.complete
+    assert found.schedule is None
+
+
+def _compare_plan(text: str) -> None:
+    try:
+        plan = read_made(text)
+        made = [build(plan, scenario(beside)) for beside in ("1:1:zap", "1:1:zap+reclaim")]
+    except PlanError:
+        return
+    for system in made:
+        same_safety(system, most=15_000)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(made_plans())
+def test_made_plans(text):
+    _compare_plan(text)
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(systems())
+def test_random_systems(made):
+    same_safety(made, most=3000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(made_plans())
+def test_many_made_plans(text):
+    _compare_plan(text)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(systems())
+def test_many_random_systems(made):
+    same_safety(made, most=3000)
