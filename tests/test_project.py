@@ -25,9 +25,11 @@ LAYERS = [
     {"report"},
     {"timeline"},
     {"check", "export"},
+    {"engine"},
+    {"reduce"},
     {"mm", "drivers"},
     {"plan"},
-    {"ir"},
+    {"ir", "native"},
     {"errors"},
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

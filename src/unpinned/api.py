@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
+from unpinned.check.engines import DEFAULT, ENGINES, Options
 from unpinned.check.ladder import DEFAULT_TIME, Watch, climb, ladder
 from unpinned.check.token import race_of, read_token
 from unpinned.check.verdict import PlanResult, not_begun
@@ -22,7 +23,6 @@ from unpinned.timeline import Timeline, tell
 Path = str | os.PathLike[str]
 
 #: The engines that can be named; a native one comes next.
-ENGINES: Final = ("reference",)
 
 
 def plans(path: Path, name: str | None = None) -> tuple[PlanClass, ...]:
@@ -61,6 +61,7 @@ def check(
     seconds: float = DEFAULT_TIME,
     scenario: Scenario | None = None,
     required_only: bool = False,
+    options: Options = DEFAULT,
     watch: Watch | None = None,
 ) -> list[PlanResult]:
     """Check the plans of a file one after the other, each within `seconds`; return a result for each.
@@ -70,6 +71,7 @@ def check(
     :param plan: check this one class only.
     :param scenario: search this one scenario and no ladder.
     :param required_only: leave out the rungs beyond the required part.
+    :param options: which engine searches, and what it may take.
     :raises PlanError: for a file or a plan that is not in the language.
     :raises UsageError: if there is no plan of that name, or the plan does not admit the scenario.
     """
@@ -78,7 +80,11 @@ def check(
         if results and results[-1].interrupted:
             results.append(not_begun(one))
             continue
-        results.append(check_plan(one, seconds=seconds, scenario=scenario, required_only=required_only, watch=watch))
+        results.append(
+            check_plan(
+                one, seconds=seconds, scenario=scenario, required_only=required_only, options=options, watch=watch
+            )
+        )
     return results
 
 
@@ -88,6 +94,7 @@ def check_plan(
     seconds: float = DEFAULT_TIME,
     scenario: Scenario | None = None,
     required_only: bool = False,
+    options: Options = DEFAULT,
     watch: Watch | None = None,
 ) -> PlanResult:
     """Check one plan that was read; the parameters are those of :func:`check`.
@@ -97,7 +104,7 @@ def check_plan(
     """
     if scenario is not None:
         _admits(plan, scenario)
-    return climb(plan, seconds, scenario, required_only, watch or Watch())
+    return climb(plan, seconds, scenario, required_only, options, watch or Watch())
 
 
 def _admits(plan: PlanClass, scenario: Scenario) -> None:
@@ -122,9 +129,11 @@ def report(result: PlanResult, verbose: bool = False) -> str:
     return plan_block(result, timelines(result), verbose)
 
 
-def as_data(results: Sequence[PlanResult], errors: Sequence[UnpinnedError] = ()) -> dict[str, Any]:
-    """Return results as JSON data, with the errors of plans that could not be checked."""
-    return results_data(results, [timelines(result) for result in results], errors, ENGINES[0])
+def as_data(
+    results: Sequence[PlanResult], errors: Sequence[UnpinnedError] = (), engine: str = ENGINES[0]
+) -> dict[str, Any]:
+    """Return results as JSON data, with the errors of plans that could not be checked, and the engine's name."""
+    return results_data(results, [timelines(result) for result in results], errors, engine)
 
 
 def replay(token: str, path: Path) -> Timeline:
@@ -154,6 +163,7 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
 
 __all__ = [
     "ENGINES",
+    "Options",
     "as_data",
     "check",
     "check_plan",

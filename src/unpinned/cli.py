@@ -24,6 +24,9 @@ from unpinned.plan.reading.classes import PlanClass
 from unpinned.plan.vocabulary import OPERATIONS
 from unpinned.progress import following
 
+#: A search with less would end before it has begun.
+_LEAST_MEMORY = 64 << 20
+
 _WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan"}
 
 
@@ -124,6 +127,9 @@ class _Choice:
 @click.option("--time", "seconds", type=float, default=DEFAULT_TIME, show_default=True, help="Seconds for each plan.")
 @click.option("--required", is_flag=True, help="Search only the required part of the ladder.")
 @click.option("--engine", type=click.Choice(api.ENGINES), default=api.ENGINES[0], show_default=True)
+@click.option("--cores", type=click.IntRange(1, 64), help="Search on so many cores (default: all).")
+@click.option("--memory", metavar="SIZE", help="Take at most so much, as 500M or 4G (default: half of what is free).")
+@click.option("--reduce", "reductions", type=click.Choice(["all", "none"]), default="all", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/json.md).")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step of a race, with its source line.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
@@ -136,6 +142,9 @@ def check(
     seconds: float,
     required: bool,
     engine: str,
+    cores: int | None,
+    memory: str | None,
+    reductions: str,
     as_json: bool,
     verbose: bool,
     color: str,
@@ -144,9 +153,15 @@ def check(
 
     Exit status: 0 all hold, 1 a race, 2 a plan or usage error, 3 undecided.
     """
-    del engine  # there is one; the option names it
     if not seconds > 0:
         raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
+    options = api.Options(engine, cores, _size(memory), reductions == "all")
+    if options.is_slow:
+        click.echo(
+            "unpinned: llvmlite is not installed: the reference engine answers, many times slower\n"
+            "  Install it with: pip install llvmlite",
+            err=True,
+        )
     choice = _Choice(vcpus, pages, ops)
     results: list[PlanResult] = []
     errors: list[UnpinnedError] = []
@@ -158,7 +173,12 @@ def check(
                 try:
                     results.append(
                         api.check_plan(
-                            one, seconds=seconds, scenario=choice.of(one), required_only=required, watch=watch
+                            one,
+                            seconds=seconds,
+                            scenario=choice.of(one),
+                            required_only=required,
+                            options=options,
+                            watch=watch,
                         )
                     )
                 except UnpinnedError as error:
@@ -168,10 +188,28 @@ def check(
             if not as_json:
                 _show(("\n" if len(results) > 1 else "") + api.report(results[-1], verbose), color)
     if as_json:
-        _say(json.dumps(api.as_data(results, errors), indent=2) + "\n")
+        _say(json.dumps(api.as_data(results, errors, "reference" if options.is_slow else engine), indent=2) + "\n")
     elif len(results) > 1:
         _say("\n" + "".join(f"{api.summary_line(result)}\n" for result in results))
     sys.exit(exit_code(results, bool(errors)))
+
+
+def _size(text: str | None) -> int | None:
+    """Read a size: 500M, 4G, or a number of bytes.
+
+    :raises UsageError: if it is none, or less than a search needs.
+    """
+    if text is None:
+        return None
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
+    try:
+        size = int(float(number) * unit)
+    except (ValueError, OverflowError):
+        raise UsageError(f"--memory {text} is no size", hint="Write 500M, 4G, or a number of bytes.") from None
+    if size < _LEAST_MEMORY:
+        raise UsageError(f"--memory {text} is too little", hint=f"Give at least {_LEAST_MEMORY >> 20}M.")
+    return size
 
 
 def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) -> Iterator[PlanClass]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
+from unpinned.check.evidence import Sight
 from unpinned.check.ladder import Watch
-from unpinned.check.search import Graph
 from unpinned.check.verdict import Rung, RungResult
 from unpinned.plan.reading.classes import PlanClass
 
@@ -43,14 +43,12 @@ class _Line(Watch):
         self._what, self._began = f"{plan.name}: {rung.scenario}", time.monotonic()
         self._first = self._first or self._began
 
-    def tick(self, graph: Graph) -> None:
+    def tick(self, sight: Sight) -> None:
         spent = time.monotonic() - self._began
         if time.monotonic() - self._first < _AFTER:
             return
-        states = len(graph.states)
-        frontier = states - (graph.levels[-1] if graph.levels else 0)
-        rate = states / max(spent, 0.001) / 1000
-        text = f"{self._what}: {states} states, {rate:.0f}k/s, depth {len(graph.levels) - 1}, frontier {frontier}"
+        rate = sight.states / max(spent, 0.001) / 1000
+        text = f"{self._what}: {sight.states} states, {rate:.0f}k/s, depth {sight.depth}, frontier {sight.frontier}"
         from rich.console import Console  # noqa: PLC0415 - a short search does not wait for it
         from rich.text import Text  # noqa: PLC0415
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from support.command import COMMAND, KVM2008, ROOT, begin, environment, heed_interrupts
 
 from unpinned import api
-from unpinned.check import ladder
+from unpinned.check import ladder, reference
 from unpinned.cli import main
 
 #: Takes this engine many minutes.
@@ -210,7 +210,7 @@ ONE = ("check", KVM2008, "--plan", "Kvm2008", "--required", "--time", "60")
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(api, "read_plans"), (ladder, "build"), (ladder, "compile_system"), (ladder, "judge")]
+    ("module", "name"), [(api, "read_plans"), (ladder, "build"), (reference, "compile_system"), (ladder, "judge")]
 )
 def test_an_interrupt_while_reading_making_steps_and_judging(
     monkeypatch: pytest.MonkeyPatch, module: Any, name: str

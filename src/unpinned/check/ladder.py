@@ -7,12 +7,11 @@ rungs run while time is left.
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Final
 
-from unpinned.check.search import Bounds, Graph, explore
-from unpinned.check.successors import compile_system
+from unpinned.check.engines import DEFAULT, Options, examine
+from unpinned.check.evidence import Sight
 from unpinned.check.verdict import (
     INTERRUPTED,
     PlanResult,
@@ -22,7 +21,6 @@ from unpinned.check.verdict import (
     decide,
     interrupted_rung,
     judge,
-    shows_deadlock,
 )
 from unpinned.check.witness import Race
 from unpinned.ir.rules import RULES
@@ -32,10 +30,6 @@ from unpinned.plan.reading.classes import PlanClass
 from unpinned.plan.vocabulary import OPERATIONS
 
 DEFAULT_TIME: Final = 10.0  # seconds
-
-#: Bytes that one state takes in this engine, edges included, and the share of free memory that it may take.
-_BYTES_A_STATE: Final = 600
-_SHARE: Final = 0.5
 
 #: A later rung is not begun with less than this share of the time left.
 _LEAST: Final = 0.02
@@ -47,7 +41,7 @@ class Watch:
     def rung(self, plan: PlanClass, rung: Rung) -> None:
         """Hear that the search of a rung begins."""
 
-    def tick(self, graph: Graph) -> None:
+    def tick(self, sight: Sight) -> None:
         """Hear now and then what a search has seen so far."""
 
     def done(self, _result: RungResult) -> None:
@@ -90,6 +84,7 @@ def climb(
     seconds: float = DEFAULT_TIME,
     scenario: Scenario | None = None,
     required_only: bool = False,
+    options: Options = DEFAULT,
     watch: Watch = _UNWATCHED,
 ) -> PlanResult:
     """Search the rungs of a plan until a race is found or the time is up.
@@ -97,6 +92,7 @@ def climb(
     :param seconds: the time for this plan.
     :param scenario: search this one scenario, as a required rung, and no ladder.
     :param required_only: leave out the later rungs, so that the result does not depend on the machine's speed.
+    :param options: which engine searches, and what it may take.
 
     An interrupt ends it and leaves what was found.
 
@@ -113,7 +109,7 @@ def climb(
             break
         watch.rung(plan, rung)
         try:
-            result = _search(plan, rung, promises(plan), deadline, watch)
+            result = _search(plan, rung, promises(plan), deadline, options, watch)
         except KeyboardInterrupt:
             result = interrupted_rung(rung)
         watch.done(result)
@@ -125,24 +121,17 @@ def climb(
     races: list[tuple[Scenario, Race]] = []
     unsearched = [rule for rule in RULES if rule not in promises(plan)]
     try:
-        interrupted = interrupted or _look_for(plan, rungs, unsearched, races, deadline, watch)
+        interrupted = interrupted or _look_for(plan, rungs, unsearched, races, deadline, options, watch)
     except KeyboardInterrupt:
         interrupted = True
     return PlanResult(plan, tuple(results), tuple(races), tuple(unsearched), verdict, why, interrupted)
 
 
-def _search(plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, watch: Watch) -> RungResult:
-    successors = compile_system(build(plan, rung.scenario, promised))
-    bounds = Bounds(deadline, _most_states())
-    graph = explore(successors, bounds, tick=watch.tick)
-    if shows_deadlock(graph):
-        # Some CPUs may be stuck for ever long before none can go on; only the whole graph tells.
-        graph = explore(successors, bounds, to_end=True, tick=watch.tick)
-    try:
-        return judge(rung, graph)
-    except KeyboardInterrupt:
-        graph.complete, graph.stopped = False, "interrupt"
-        return judge(rung, graph)
+def _search(
+    plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, options: Options, watch: Watch
+) -> RungResult:
+    system = build(plan, rung.scenario, promised)
+    return judge(rung, examine(system, deadline, options, watch.tick))
 
 
 def _look_for(
@@ -151,6 +140,7 @@ def _look_for(
     rules: list[str],
     races: list[tuple[Scenario, Race]],
     deadline: float,
+    options: Options,
     watch: Watch,
 ) -> bool:
     """Look on the required rungs for races on rules that the plan does not promise; tell whether it was interrupted.
@@ -160,7 +150,7 @@ def _look_for(
     for rule in list(rules):
         for rung in (rung for rung in rungs if rung.required):
             watch.rung(plan, rung)
-            result = _search(plan, rung, frozenset({rule}), deadline, watch)
+            result = _search(plan, rung, frozenset({rule}), deadline, options, watch)
             watch.done(result)
             if result.why == INTERRUPTED:
                 return True
@@ -171,13 +161,3 @@ def _look_for(
         if result.verdict is not Verdict.UNDECIDED:
             rules.remove(rule)
     return False
-
-
-def _most_states() -> int:
-    """Return how many states fit in the share of the memory that is free now."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            available = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return int(available * _SHARE / _BYTES_A_STATE)

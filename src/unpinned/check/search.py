@@ -10,12 +10,15 @@ violation (unless it is to go on), or at a bound.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from unpinned.check.successors import Successors
 from unpinned.ir.layout import BROKEN
 from unpinned.ir.rules import CODES, LIMIT
+
+N = TypeVar("N", bound=Hashable)
 
 #: States between two looks at the clock and calls of `tick`.
 _STRIDE = 4096
@@ -154,11 +157,22 @@ def schedule_to(graph: Graph, targets: list[int]) -> tuple[list[tuple[int, int]]
                 layer[i] = steps
         layers.append(layer)
         wanted = set(layer)
-    leaves = graph.successors.leaves
+    return fewest_switches(graph.successors, 0, layers[::-1])
+
+
+def fewest_switches(
+    successors: Successors, start: N, layers: Sequence[Mapping[N, Sequence[tuple[int, N]]]]
+) -> tuple[list[tuple[int, N]], int]:
+    """Return the walk through all layers that changes the thread least often, and how often it does.
+
+    A layer has the states of one level and their steps, as (leaf, state), to those of the next; the last layer's steps
+    lead to where the walk ends. Among equal walks the first in the order of threads and choices is taken.
+    """
+    leaves = successors.leaves
     # best[state, last thread] = (switches, schedule so far as a chain)
-    best: dict[tuple[int, int], tuple[int, tuple[object, int, int] | None]] = {(0, -1): (0, None)}
-    for layer in reversed(layers):
-        following: dict[tuple[int, int], tuple[int, tuple[object, int, int] | None]] = {}
+    best: dict[tuple[N, int], tuple[int, tuple[object, int, N] | None]] = {(start, -1): (0, None)}
+    for layer in layers:
+        following: dict[tuple[N, int], tuple[int, tuple[object, int, N] | None]] = {}
         for (i, last), (switches, chain) in best.items():
             for leaf, j in layer.get(i, ()):
                 thread = leaves[leaf].thread
@@ -167,7 +181,7 @@ def schedule_to(graph: Graph, targets: list[int]) -> tuple[list[tuple[int, int]]
                     following[j, thread] = (cost, (chain, leaf, j))
         best = following
     switches, chain = min(best.values(), key=lambda found: found[0])
-    schedule: list[tuple[int, int]] = []
+    schedule: list[tuple[int, N]] = []
     link: object = chain
     while isinstance(link, tuple):
         link, leaf, j = link

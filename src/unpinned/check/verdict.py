@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from unpinned.check.graph import anyone_waits, endless_fault, stuck
-from unpinned.check.search import Graph
+from unpinned.check.evidence import Evidence
 from unpinned.check.successors import marks
-from unpinned.check.witness import Race, broken_by, cycle_at, first_broken, path_to, race_at
-from unpinned.ir.program import Cover
+from unpinned.check.witness import Race
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.reading.classes import PlanClass
@@ -46,7 +44,7 @@ class RungResult:
     """What the search of one rung gave.
 
     `why` says in words why it is undecided. `events` were seen in the search, `reached` are source lines of the plan
-    as (file, line), and `lines` those that its steps have.
+    as (file, line), and `lines` those that its steps have. `notes` say how it was searched, where that is not as usual.
     """
 
     rung: Rung
@@ -58,6 +56,7 @@ class RungResult:
     events: frozenset[str]
     reached: frozenset[tuple[str, int]]
     lines: frozenset[tuple[str, int]]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +109,28 @@ class PlanResult:
         return tuple(sorted(lines - reached))
 
 
-def judge(rung: Rung, graph: Graph) -> RungResult:
+def judge(rung: Rung, evidence: Evidence) -> RungResult:
     """Decide one search."""
-    race = _find_race(graph)
     verdict, why = Verdict.HOLDS, ""
-    if race is not None:
+    if evidence.race is not None:
         verdict = Verdict.RACE
-    elif graph.limits:
-        verdict, why = Verdict.UNDECIDED, _limit(graph)
-    elif not graph.complete:
-        verdict, why = Verdict.UNDECIDED, _STOPPED[graph.stopped]
-    events, reached = _seen(graph)
-    lines = frozenset((mark.pos.file, mark.pos.line) for mark in marks(graph.successors.system))
-    return RungResult(rung, verdict, len(graph.states), len(graph.levels) - 1, why, race, events, reached, lines)
+    elif evidence.limit:
+        verdict, why = Verdict.UNDECIDED, evidence.limit
+    elif not evidence.complete:
+        verdict, why = Verdict.UNDECIDED, _STOPPED[evidence.stopped]
+    lines = frozenset((mark.pos.file, mark.pos.line) for mark in marks(evidence.system))
+    return RungResult(
+        *(rung, verdict, evidence.states, evidence.depth, why, evidence.race, evidence.events),
+        reached=evidence.reached,
+        lines=lines,
+        notes=evidence.notes,
+    )
 
 
 def interrupted_rung(rung: Rung) -> RungResult:
     """Return what is known of a rung that was interrupted outside its search: nothing."""
     nothing = frozenset[tuple[str, int]]()
-    return RungResult(rung, Verdict.UNDECIDED, 0, 0, INTERRUPTED, None, frozenset(), nothing, nothing)
+    return RungResult(rung, Verdict.UNDECIDED, 0, 0, INTERRUPTED, None, frozenset(), nothing, nothing, ())
 
 
 def not_begun(plan: PlanClass) -> PlanResult:
@@ -140,49 +142,9 @@ INTERRUPTED = "it was interrupted"
 NOT_BEGUN = "it was not begun, after an interrupt"
 _STOPPED = {
     "time": "the time was up (--time)",
-    "states": "the memory that may be used was full",
+    "memory": "the memory that may be used was full",
     "interrupt": INTERRUPTED,
 }
-
-
-def shows_deadlock(graph: Graph) -> bool:
-    """Tell whether the first violation of a search is that no CPU can go on."""
-    return bool(graph.broken) and all(graph.rule(i) == "deadlock" for i in first_broken(graph))
-
-
-def _find_race(graph: Graph) -> Race | None:
-    promised = graph.successors.system.promised
-    if graph.broken and not (graph.complete and shows_deadlock(graph)):
-        return race_at(graph)
-    if graph.complete and "deadlock" in promised and (found := stuck(graph)) is not None:
-        return cycle_at(graph, "deadlock", found[0], stuck=found[1])
-    if graph.complete and "progress" in promised and (lasso := endless_fault(graph)) is not None:
-        return cycle_at(graph, "progress", lasso)
-    return None
-
-
-def _limit(graph: Graph) -> str:
-    """Return in words the first bound of the model that the search ran into."""
-    _, run = path_to(graph, graph.limits[0])
-    broke = broken_by(run[-1])
-    assert broke is not None
-    return broke.check.text
-
-
-def _seen(graph: Graph) -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
-    """Return the events and source lines that a search ran through."""
-    passed = {leaf for flat in graph.edges for leaf in flat[::2]}
-    events: set[str] = set()
-    lines: set[tuple[str, int]] = set()
-    for number in passed:
-        for what in graph.successors.leaves[number].passed:
-            if isinstance(what, Cover):
-                events.add(what.event)
-            else:
-                lines.add((what.pos.file, what.pos.line))
-    if anyone_waits(graph):
-        events.add("rule:deadlock")
-    return frozenset(events), frozenset(lines)
 
 
 def decide(plan: PlanClass, rungs: Sequence[RungResult], planned: Sequence[Rung]) -> tuple[Verdict, tuple[str, ...]]:

@@ -8,11 +8,11 @@ stands where a cycle begins.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from unpinned.check.graph import Lasso
-from unpinned.check.search import Graph, schedule_to
+from unpinned.check.successors import Successors
 from unpinned.ir.interp import Broke, Outcome, outcomes
 from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import System
@@ -48,82 +48,71 @@ class Race:
     stuck: int | None = None
 
 
-def race_at(graph: Graph) -> Race:
-    """Return the race of a search that saw broken states: the most severe rule, fewest context switches.
-
-    :raises InternalError: if the race does not replay.
-    """
-    first = first_broken(graph)
-    rule = min((graph.rule(i) for i in first), key=severity)
-    path, switches = schedule_to(graph, [i for i in first if graph.rule(i) == rule])
-    return _confirmed(graph, rule, path, switches)
+#: A path from the initial state: each step's leaf, and the state that it leads to.
+Path = Sequence[tuple[int, bytes]]
 
 
-def first_broken(graph: Graph) -> list[int]:
-    """Return the broken states that the fewest steps lead to."""
-    level = graph.depth(graph.broken[0])
-    return [i for i in graph.broken if graph.depth(i) == level]
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the search saw that a race was found in: states, how many of them break a rule, and the last level."""
+
+    states: int
+    violating: int
+    depth: int
 
 
-def cycle_at(graph: Graph, rule: str, lasso: Lasso, stuck: int | None = None) -> Race:
-    """Return the race that ends in a state in which `stuck` waits for ever, or in a cycle that is never left.
-
-    :raises InternalError: if the race does not replay.
-    """
-    path, _ = schedule_to(graph, [lasso.start])
-    cycle = len(path) if lasso.cycle else None
-    path += lasso.cycle
-    threads = [graph.successors.leaves[leaf].thread for leaf, _ in path]
-    switches = sum(a != b for a, b in pairwise(threads))
-    return _confirmed(graph, rule, path, switches, cycle, stuck)
-
-
-def _confirmed(
-    graph: Graph,
+def race_of_path(
+    successors: Successors,
     rule: str,
-    path: list[tuple[int, int]],
-    switches: int,
+    path: Path,
+    seen: Seen,
+    shortest: bool,
     cycle: int | None = None,
     stuck: int | None = None,
 ) -> Race:
-    """Turn a path through the graph into a race that replays."""
-    schedule, run = _followed(graph, path)
-    race = Race(
-        graph.successors.system,
-        rule,
-        (),
-        schedule,
-        switches,
-        shortest=not graph.limits and cycle is None and (rule != "deadlock" or graph.complete),
-        violating=max(1, len(graph.broken)),
-        states=len(graph.states),
-        depth=len(graph.levels) - 1,
-        cycle=cycle,
-        stuck=stuck,
-    )
-    return replace(race, also=_also_broken(race, run))
+    """Return the race whose steps lead along a path.
+
+    :raises InternalError: if the race does not replay.
+    """
+    schedule, _ = followed(successors, path)
+    return race_of_schedule(successors.system, rule, schedule, seen, shortest, cycle, stuck)
 
 
-def path_to(graph: Graph, state: int) -> tuple[Schedule, list[Outcome]]:
-    """Return a shortest schedule to a state, and its steps on the interpreter.
+def race_of_schedule(
+    system: System,
+    rule: str,
+    schedule: Schedule,
+    seen: Seen,
+    shortest: bool,
+    cycle: int | None = None,
+    stuck: int | None = None,
+) -> Race:
+    """Return the race of a schedule.
 
     :raises InternalError: if it does not replay.
     """
-    return _followed(graph, schedule_to(graph, [state])[0])
+    run = replay(system, schedule)
+    switches = sum(a != b for (a, _), (b, _) in pairwise(schedule))
+    counts = (seen.violating, seen.states, seen.depth)
+    race = Race(system, rule, (), schedule, switches, shortest, *counts, cycle=cycle, stuck=stuck)
+    return replace(race, also=_also_broken(race, run))
 
 
-def _followed(graph: Graph, path: list[tuple[int, int]]) -> tuple[Schedule, list[Outcome]]:
-    """Turn a path through the graph into a schedule, and take its steps on the interpreter."""
-    system, leaves = graph.successors.system, graph.successors.leaves
+def followed(successors: Successors, path: Path) -> tuple[Schedule, list[Outcome]]:
+    """Turn a path into a schedule, and take its steps on the interpreter.
+
+    :raises InternalError: if it does not replay.
+    """
+    system, leaves = successors.system, successors.leaves
     schedule: list[tuple[int, int]] = []
-    here = 0
+    here = successors.initial
     for leaf, target in path:
         thread = leaves[leaf].thread
-        ways = [step for step in graph.out(here) if leaves[step[0]].thread == thread]
+        ways = [step for step in successors.expand(here) if leaves[step[0]].thread == thread]
         schedule.append((thread, ways.index((leaf, target))))
         here = target
     run = replay(system, tuple(schedule))
-    if (run[-1].state if run else graph.successors.initial) != graph.states[here]:
+    if (run[-1].state if run else successors.initial) != here:
         raise InternalError(f"a path of {system.name} does not replay: the interpreter and the search disagree")
     return tuple(schedule), run
 

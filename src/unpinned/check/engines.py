@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Choose who searches: the compiled engine, or the reference engine alone.
+
+Small systems are searched by the reference engine either way: it needs nothing compiled. Both engines answer alike,
+and only the time differs.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from unpinned.check import reference
+from unpinned.check.evidence import Evidence, Tick
+from unpinned.check.search import Bounds
+from unpinned.engine.memory import available
+from unpinned.ir.program import System
+from unpinned.native import machine
+
+#: The compiled engine comes first: it is the one that is taken if none is named.
+ENGINES: Final = ("native", "reference")
+
+#: States up to which the reference engine searches what the compiled one would have to be compiled for.
+_SMALL: Final = 20_000
+#: Bytes that one state takes in the reference engine, edges included.
+_BYTES_A_STATE: Final = 600
+#: The share of the memory that is free which a search may take.
+_SHARE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to search: the engine, cores, bytes of memory (None: half of what is free), and whether to reduce."""
+
+    engine: str = ENGINES[0]
+    cores: int | None = None
+    memory: int | None = None
+    reductions: bool = True
+
+    @property
+    def is_slow(self) -> bool:
+        """Tell whether the compiled engine is wanted and cannot be had."""
+        return self.engine == "native" and not machine.available()
+
+
+#: The compiled engine, with what the machine has.
+DEFAULT: Final = Options()
+
+
+def examine(system: System, deadline: float | None, options: Options, tick: Tick | None = None) -> Evidence:
+    """Search a system and return what is known of it.
+
+    :param deadline: when to stop, as time.monotonic() tells it.
+    """
+    memory = options.memory or int(available() * _SHARE)
+    most = max(1, memory // _BYTES_A_STATE)
+    if options.engine == "reference" or options.is_slow:
+        return reference.examine(system, Bounds(deadline, most), tick)
+    evidence = reference.examine(system, Bounds(deadline, min(most, _SMALL)), tick)
+    if evidence.stopped != "memory":
+        return evidence
+    from unpinned.check import compiled  # noqa: PLC0415 - small searches do not wait for LLVM
+    from unpinned.engine.search import Limits  # noqa: PLC0415
+
+    cores = options.cores or len(os.sched_getaffinity(0))
+    return compiled.examine(system, Limits(memory, deadline, cores=cores), tick, options.reductions)

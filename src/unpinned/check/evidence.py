@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hold what the search of one system gave, whichever engine searched: all that a verdict is decided on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from unpinned.check.witness import Race
+from unpinned.ir.program import Cover, Mark, System
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a system.
+
+    `complete` says that every state was seen; else `stopped` says why not: "time", "memory", "interrupt", or "" after a
+    violation. `limit` has the words of the first bound of the model that was run into, or "". `events` were seen, and
+    `reached` are the source lines, as (file, line), that steps ran through. `notes` are sentences for the report.
+    """
+
+    system: System
+    states: int
+    depth: int
+    complete: bool
+    stopped: str
+    limit: str
+    race: Race | None
+    events: frozenset[str]
+    reached: frozenset[tuple[str, int]]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How far a search is: states so far, the level that is searched, and how many states it has, as far as known."""
+
+    states: int
+    depth: int
+    frontier: int
+
+
+#: What is called now and then while a search runs.
+Tick = Callable[[Sight], None]
+
+
+def covered(passed: Iterable[Cover | Mark], waited: bool) -> tuple[frozenset[str], frozenset[tuple[str, int]]]:
+    """Return the events and source lines that a search ran through; `waited` says that a CPU had to wait somewhere."""
+    events: set[str] = set()
+    lines: set[tuple[str, int]] = set()
+    for what in passed:
+        if isinstance(what, Cover):
+            events.add(what.event)
+        else:
+            lines.add((what.pos.file, what.pos.line))
+    if waited:
+        events.add("rule:deadlock")
+    return frozenset(events), frozenset(lines)
