@@ -207,6 +207,8 @@ def _size(text: str | None) -> int | None:
         size = int(float(number) * unit)
     except (ValueError, OverflowError):
         raise UsageError(f"--memory {text} is no size", hint="Write 500M, 4G, or a number of bytes.") from None
+    if size > 1 << 62:
+        raise UsageError(f"--memory {text} is more than any machine has", hint="Write 500M, 4G, or a number of bytes.")
     if size < _LEAST_MEMORY:
         raise UsageError(f"--memory {text} is too little", hint=f"Give at least {_LEAST_MEMORY >> 20}M.")
     return size

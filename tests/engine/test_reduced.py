@@ -37,6 +37,7 @@ def same_safety(system: System, most: int = 40_000) -> str:
     found = search_reduced(safe, replace(_LIMITS, deadly=False))
     if graph.broken:
         if found.schedule is None:  # a bound of the model may stand before the broken rule
+            assert graph.limits
             assert not found.complete
             return "limit"
         broke = broken_by(replay(safe, found.schedule)[-1])
@@ -45,6 +46,7 @@ def same_safety(system: System, most: int = 40_000) -> str:
         assert len(found.schedule) >= graph.depth(graph.broken[0])
         return "race"
     assert found.schedule is None
+    assert not found.unled or graph.limits
     # Counters that are abstracted meet no bound, so the reduced search may see all where the full one does not.
     assert found.complete or graph.limits
     if not graph.limits:

@@ -395,8 +395,12 @@ def test_a_trap_is_given_up_and_would_be_counted_wrong(trap, kind, word):
     symmetry = find_symmetry(system)
     assert not getattr(symmetry, kind)
     assert any(note.startswith(kind) and word in note for note in symmetry.notes), symmetry.notes
-    everything = {"pages": True, "frames": True, "threads": ((0, 1),)}
-    assert wrong(system, replace(symmetry, **{kind: everything[kind]}))
+    forced = {
+        "pages": replace(symmetry, pages=True),
+        "frames": replace(symmetry, frames=True),
+        "threads": replace(symmetry, threads=((0, 1),)),
+    }
+    assert wrong(system, forced[kind])
     assert not wrong(system, symmetry)
 
 

@@ -162,15 +162,15 @@ class _Author:
     def gfn(self) -> Expr:
         if self.slip():
             return Const(self.draw(st.integers(0, PAGES - 1)))
-        return self.pick(_G, _G, _H)  # type: ignore[no-any-return]
+        return self.pick(_G, _G, _H)
 
     def page(self) -> Expr:
         if self.slip():
-            return self.pick(Const(1), Const(2), op("?:", op("==", _P, FRAMES), 0, op("+", _P, 1)))  # type: ignore[no-any-return]
-        return self.pick(_P, _P, Shared("mm.pte", self.gfn()), Const(0))  # type: ignore[no-any-return]
+            return self.pick(Const(1), Const(2), op("?:", op("==", _P, FRAMES), 0, op("+", _P, 1)))
+        return self.pick(_P, _P, Shared("mm.pte", self.gfn()), Const(0))
 
     def owner(self) -> Expr:
-        return self.pick(Const(0), op("+", self.gfn(), 1), Shared("mm.owner", self.page()))  # type: ignore[no-any-return]
+        return self.pick(Const(0), op("+", self.gfn(), 1), Shared("mm.owner", self.page()))
 
     def taken(self) -> Shared:
         page = self.page()
@@ -180,12 +180,12 @@ class _Author:
 
     def number(self) -> Expr:
         number = self.pick(Const(self.draw(st.integers(0, 2))), Shared("mm.n"), _I, self.taken())
-        return Const(_CPU) if self.slip() else number  # type: ignore[no-any-return]
+        return Const(_CPU) if self.slip() else number
 
     def cond(self, depth: int = 2) -> Expr:
         if self.slip():
             one, other = self.gfn(), self.gfn()
-            return self.pick(op("<", one, other), op("<=", one, 0), _G, op("<", 0, self.page()))  # type: ignore[no-any-return]
+            return self.pick(op("<", one, other), op("<=", one, 0), _G, op("<", 0, self.page()))
         what = self.pick("and", "or", "not", "flag", "gfn", "page", "owner", "number", "own", "all")
         if what in ("and", "or") and depth:
             return op(what, self.cond(depth - 1), self.cond(depth - 1))
@@ -205,7 +205,7 @@ class _Author:
             case "all":
                 name = self.pick("mm.pte", "mm.flag")
                 return op(self.pick("and", "or"), *(Shared(name, Const(page)) for page in range(PAGES)))
-        return self.pick(_B, Local("own.set", self.gfn()), _P)  # type: ignore[no-any-return]
+        return self.pick(_B, Local("own.set", self.gfn()), _P)
 
     def stmts(self) -> list[Stmt]:
         """Draw a statement, or a loop over all of something."""

@@ -94,8 +94,11 @@ def _with_safety(evidence: Evidence, safety: SafetyResult) -> Evidence:
     """Add what the reduced search showed to what the full one did."""
     if evidence.race is not None:
         return evidence
-    if safety.schedule is not None:
-        if evidence.complete:
+    if safety.unled and (evidence.limit or not evidence.complete):
+        note = "with reductions a rule is broken beyond the bounds of a counter: give it more bits"
+        return replace(evidence, notes=(*evidence.notes, note))
+    if safety.schedule is not None or safety.unled:
+        if evidence.complete or safety.schedule is None:
             raise InternalError(f"a race of {evidence.system.name} was found under reductions and not without them")
         seen = Seen(evidence.states, 1, evidence.depth)
         race = race_of_schedule(evidence.system, safety.rule, safety.schedule, seen, shortest=False)

@@ -43,6 +43,7 @@ DEADLY: Final = 12  # whether a state in which no CPU can go on is a violation
 BEFORE: Final = 13  # how many states of earlier levels lead to broken ones
 DEEP: Final = 14  # a level at which to stop, for there is room for the ends of so many
 #: A worker's part: the range of the level, where its next state goes, transitions taken.
+OVER: Final = 15  # whether the search has ended at a violation
 OWN: Final = 16
 EACH: Final = 8
 LOW: Final = 0
@@ -195,6 +196,7 @@ def level(worker: u64, workers: u64, compact: u64, seed: u64, states: u64p, pare
 
 def advance(workers: u64, control: u64p, levels: u64p) -> u64:
     if control[TO_END] == 0 and (control[BEFORE] != 0 or (control[DEADLY] != 0 and control[DEAD] != 0)):
+        control[OVER] = 1
         return 0
     control[BEFORE] = control[BROKEN]
     width = 0

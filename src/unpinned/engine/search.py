@@ -149,9 +149,9 @@ class Search:
         """Tell, at the end of a level, whether it was the last one."""
         c = self.control
         width = sum(c[x.OWN + x.EACH * w + x.HIGH] - c[x.OWN + x.EACH * w + x.LOW] for w in range(self.workers))
-        violated = not self.limits.to_end and (c[x.BEFORE] or (self.limits.deadly and c[x.DEAD]))
+        violated = bool(c[x.OVER]) or (width == 0 and bool(c[x.BEFORE]) and not self.limits.to_end)
         self.complete = not violated and width == 0
-        return bool(violated) or width == 0
+        return violated or width == 0
 
     def _turn(self, pool: ThreadPoolExecutor, tick: Callable[[Search], None] | None) -> bool:
         """Let the workers run until they stand still; return whether a level has ended."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Apply the reductions one after the other: counters first, then blocks, then what is alike.
+"""Apply the reductions one after the other: blocks, then counters, then what is alike.
 
-Counters come first, because a system in which a number never comes back has fewer states that are alike, and blocks
-before symmetry, because a merged step is one thing to compare. What is left is a system of its own, with the same
-variables but for the counters, whose steps are sequences of the steps of the full one (reduce/lift.py finds them).
+Blocks come first, because taking a snapshot is a step of one CPU alone as long as it is a number in a local, and an
+access to shared state once it is a mark that other CPUs change. Symmetry comes last: it is found in whatever program is
+searched. What is left is a system of its own, with the same variables but for the counters, whose steps are sequences
+of the steps of the full one (reduce/lift.py finds them).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def reduce_system(full: System) -> Reduced:
 
 
 def _reduce(full: System) -> tuple[System, Symmetry, tuple[str, ...]]:
-    counted, why_counters = abstract_counters(full)
-    merged, why_blocks = merge_blocks(counted)
-    symmetry = find_symmetry(merged)
-    return merged, symmetry, (*why_counters, *why_blocks, *symmetry.notes)
+    merged, why_blocks = merge_blocks(full)
+    counted, why_counters = abstract_counters(merged)
+    symmetry = find_symmetry(counted)
+    return counted, symmetry, (*why_blocks, *why_counters, *symmetry.notes)

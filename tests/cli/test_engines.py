@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`unpinned check --engine`: either engine gives the same report, and what is missing is said."""
+
+from __future__ import annotations
+
+import pytest
+from support.command import KVM2008, unpinned
+
+SCENARIO = ("--plan", "Kvm2008", "--vcpus", "2", "--ops", "zap", "--time", "60")
+#: Stands for a machine without llvmlite: an import of it fails, and it cannot be found.
+WITHOUT = """\
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "llvmlite" else find(name, *rest)
+sys.modules["llvmlite"] = sys.modules["llvmlite.binding"] = None
+"""
+
+
+def test_both_engines_print_the_same_report():
+    fast = unpinned("check", KVM2008, *SCENARIO)
+    slow = unpinned("check", KVM2008, *SCENARIO, "--engine", "reference")
+    assert (fast.code, fast.err) == (slow.code, slow.err) == (0, "")
+    assert fast.out == slow.out
+    assert "95472" in fast.out  # more states than are left to the reference engine
+
+
+def test_both_engines_print_the_same_race():
+    scenario = ("--plan", "Kvm2008Posted", "--vcpus", "2", "--pages", "2", "--ops", "zap", "--time", "60")
+    fast = unpinned("check", KVM2008, *scenario)
+    slow = unpinned("check", KVM2008, *scenario, "--engine", "reference")
+    assert fast.code == slow.code == 1
+    assert fast.out == slow.out
+
+
+@pytest.mark.parametrize("options", [("--reduce", "none"), ("--cores", "1"), ("--memory", "200M")])
+def test_how_it_is_searched_changes_nothing(options):
+    ran = unpinned("check", KVM2008, *SCENARIO, *options)
+    assert ran.code == 0
+    assert ran.out == unpinned("check", KVM2008, *SCENARIO).out
+
+
+def test_data_names_the_engine():
+    for engine in ("native", "reference"):
+        ran = unpinned("check", KVM2008, "--plan", "Kvm2008", "--ops", "zap", "--engine", engine, "--json")
+        assert ran.data["engine"] == engine
+
+
+def test_without_llvmlite_the_reference_engine_answers_and_says_that_it_is_slow(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(WITHOUT, encoding="utf-8")
+    ran = unpinned("check", KVM2008, "--plan", "Kvm2008", "--ops", "zap", "--json", env={"PYTHONPATH": str(tmp_path)})
+    assert ran.code == 0
+    assert ran.data["engine"] == "reference"
+    assert ran.err.startswith("unpinned: llvmlite is not installed: the reference engine answers, many times slower\n")
+    assert "pip install llvmlite" in ran.err
+
+
+@pytest.mark.parametrize("size", ["much", "10M", "-4G", "", "1e99G"])
+def test_a_size_that_is_none_is_refused(size):
+    ran = unpinned("check", KVM2008, "--memory", size)
+    assert ran.code == 2
+    assert f"--memory {size}" in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_a_cache_that_cannot_be_used_changes_nothing(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("no folder", encoding="utf-8")
+    ran = unpinned("check", KVM2008, *SCENARIO, env={"UNPINNED_CACHE": str(blocked / "cache")})
+    assert (ran.code, ran.err) == (0, "")
