@@ -49,6 +49,8 @@ class _Line(Watch):
             return
         rate = sight.states / max(spent, 0.001) / 1000
         text = f"{self._what}: {sight.states} states, {rate:.0f}k/s, depth {sight.depth}, frontier {sight.frontier}"
+        if sight.expected is not None:
+            text += f", about {min(99, 100 * sight.states // sight.expected)} %"
         from rich.console import Console  # noqa: PLC0415 - a short search does not wait for it
         from rich.text import Text  # noqa: PLC0415
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from unpinned.check.evidence import Evidence, Sight, Tick, covered
+from unpinned.check.evidence import Evidence, Sight, Tick, covered, expected
 from unpinned.check.graph import Lasso, endless_fault, stuck
 from unpinned.check.reduced import SafetyResult, search_reduced
 from unpinned.check.search import Bounds, Graph, explore, fewest_switches
@@ -116,7 +116,7 @@ def _said(safety: SafetyResult) -> str:
 def _sights(tick: Tick | None) -> Callable[[Search], None] | None:
     def seen(search: Search) -> None:
         assert tick is not None
-        tick(Sight(search.states, search.depth, search.frontier))
+        tick(Sight(search.states, search.depth, search.frontier, expected(search.levels)))
 
     return None if tick is None else seen
 

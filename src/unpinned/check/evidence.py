@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from unpinned.check.witness import Race
 from unpinned.ir.program import Cover, Mark, System
@@ -33,11 +34,28 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """How far a search is: states so far, the level that is searched, and how many states it has, as far as known."""
+    """How far a search is: states so far, the level that is searched, the frontier, and how many states to expect.
+
+    The frontier is the number of states that are known and not expanded. `expected` is None as long as levels grow.
+    """
 
     states: int
     depth: int
     frontier: int
+    expected: int | None = None
+
+
+def expected(widths: Sequence[int]) -> int | None:
+    """Return an estimate of the number of states from the widths of the levels so far, if these have begun to shrink.
+
+    Levels of such searches grow to a peak and shrink behind it about evenly: what is to come is taken as a geometric
+    series with the mean ratio of the last levels. It is a guess, for the progress line and nothing else.
+    """
+    last = widths[-4:]
+    if len(last) < 4 or not all(a > b > 0 for a, b in pairwise(last)):
+        return None
+    ratio = (last[-1] / last[0]) ** (1 / 3)
+    return sum(widths) + int(last[-1] * ratio / (1 - ratio))
 
 
 #: What is called now and then while a search runs.

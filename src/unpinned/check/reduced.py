@@ -32,10 +32,10 @@ from unpinned.reduce.pipeline import Reduced, reduce_system
 class SafetyResult:
     """What a reduced search gave: a schedule of the full system that breaks a rule, or none.
 
-    `complete` says that it saw all, and met no bound of the model; then no schedule means that none exists. `unled` says
-    that a rule is broken on a path that the full system does not have: right if a counter meets its bound there, which
-    the abstraction of counters takes away, else a bug. `events` and `reached` are as in check/evidence.py, and `notes`
-    say what was given up.
+    `complete` says that it saw all, and met no bound of the model; then no schedule means that none exists. `unled`
+    says that a rule is broken on a path that the full system does not have: right if a counter meets its bound there,
+    which the abstraction of counters takes away, else a bug. `events` and `reached` are as in check/evidence.py, and
+    `notes` say what was given up.
     """
 
     states: int

@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
-from unpinned.check.evidence import Evidence, Sight, Tick, covered
+from unpinned.check.evidence import Evidence, Sight, Tick, covered, expected
 from unpinned.check.graph import Lasso, anyone_waits, endless_fault, stuck
 from unpinned.check.search import Bounds, Graph, explore, schedule_to
 from unpinned.check.successors import compile_system
@@ -32,7 +33,9 @@ def _sights(tick: Tick | None) -> Callable[[Graph], None] | None:
     def seen(graph: Graph) -> None:
         assert tick is not None
         states = len(graph.states)
-        tick(Sight(states, len(graph.levels) - 1, states - (graph.levels[-1] if graph.levels else 0)))
+        widths = [after - before for before, after in pairwise(graph.levels)]
+        frontier = states - (graph.levels[-1] if graph.levels else 0)
+        tick(Sight(states, len(graph.levels) - 1, frontier, expected(widths)))
 
     return None if tick is None else seen
 
