@@ -34,7 +34,7 @@ BOUNDS: Final[tuple[Bound, ...]] = (
 LARGE: Final[Bound] = (3, 2, 2, 2, 4)
 FOUR: Final[Bound] = (4, 2, 2, 2, 4)
 #: The setting of unpinned that is held against the peers where they may use what reductions they have.
-SETTING: Final = "unpinned"
+SETTING: Final = "unpinned-free"
 #: Pairs of runs on one core and on two.
 PAIRS: Final = 20
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,11 @@ class Pos:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.col + 1}"
+
+    @property
+    def short(self) -> str:
+        """Return the file's name and the line, for a word in a sentence: "mm2008.py:102"."""
+        return f"{PurePath(self.file).name}:{self.line}"
 
 
 class UnpinnedError(Exception):

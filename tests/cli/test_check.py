@@ -390,7 +390,7 @@ def valid(data: Any) -> None:
     """Hold data against what docs/json.md says."""
     assert set(data) == TOP
     assert (data["format"], data["version"]) == ("unpinned-check", 1)
-    assert (data["engine"], data["memory_model"]) == ("reference", "SC")
+    assert (data["engine"], data["memory_model"]) == ("native", "SC")
     for plan in data["plans"]:
         assert set(plan) == PLAN
         assert plan["verdict"] in {"holds", "race", "undecided"}

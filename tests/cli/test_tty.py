@@ -236,7 +236,7 @@ def test_an_interrupt_while_a_waived_rule_is_searched(monkeypatch: pytest.Monkey
         "from unpinned.drivers.kvm2008 import Kvm2008\n\n\n"
         'class Waiving(Kvm2008):\n    waive = {"leak": "a test", "progress": "a test"}\n'
     )
-    result = interrupting(monkeypatch, ladder, "explore", 2, "check", str(path), "--ops", "munmap")
+    result = interrupting(monkeypatch, reference, "explore", 2, "check", str(path), "--ops", "munmap")
     assert result.exit_code in (0, 3)
     assert "unpinned: Waiving " in result.stdout
     assert re.search(r"1 vCPU, 1 page, munmap +\d+ +\d+  holds", result.stdout)

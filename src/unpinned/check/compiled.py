@@ -60,7 +60,9 @@ def examine(system: System, limits: Limits, tick: Tick | None = None, reductions
         search.limits = limits
         if safety.complete and not system.promised & GRAPH_RULES:
             return _safe(system, safety)
-        if safety.stopped != "interrupt":
+        if safety.stopped == "interrupt":
+            search.stopped = safety.stopped
+        else:
             search.run(_sights(tick))
         return _with_safety(_conclusion(search, limits, tick), safety)
     finally:

@@ -8,7 +8,7 @@ and only the time differs.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from unpinned.check import reference
@@ -64,4 +64,7 @@ def examine(system: System, deadline: float | None, options: Options, tick: Tick
     from unpinned.engine.search import Limits  # noqa: PLC0415
 
     cores = options.cores or len(os.sched_getaffinity(0))
-    return compiled.examine(system, Limits(memory, deadline, cores=cores), tick, options.reductions)
+    try:
+        return compiled.examine(system, Limits(memory, deadline, cores=cores), tick, options.reductions)
+    except KeyboardInterrupt:  # before the compiled search had begun
+        return replace(evidence, stopped="interrupt")

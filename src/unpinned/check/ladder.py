@@ -8,6 +8,7 @@ rungs run while time is left.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Final
 
 from unpinned.check.engines import DEFAULT, Options, examine
@@ -131,7 +132,11 @@ def _search(
     plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, options: Options, watch: Watch
 ) -> RungResult:
     system = build(plan, rung.scenario, promised)
-    return judge(rung, examine(system, deadline, options, watch.tick))
+    evidence = examine(system, deadline, options, watch.tick)
+    try:
+        return judge(rung, evidence)
+    except KeyboardInterrupt:
+        return judge(rung, replace(evidence, complete=False, stopped="interrupt"))
 
 
 def _look_for(

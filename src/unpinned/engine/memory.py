@@ -16,22 +16,13 @@ _DONTNEED: Final = mmap.MADV_DONTNEED
 
 
 class Array:
-    """Zeroed memory of so many bytes, which counts only where it was written; `address` is where it begins.
+    """Zeroed memory of so many bytes, which counts only where it was written; `address` is where it begins."""
 
-    With `path`, it is the file's: the kernel may write it out when memory is short.
-    """
-
-    def __init__(self, size: int, path: Path | None = None) -> None:
+    def __init__(self, size: int) -> None:
         self.size = max(_PAGE, -(-size // _PAGE) * _PAGE)
-        if path is None:
-            flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE
-            self._map = mmap.mmap(-1, self.size, flags=flags)
-            if self.size >= _HUGE:
-                self._map.madvise(mmap.MADV_HUGEPAGE)
-        else:
-            with open(path, "w+b") as file:
-                file.truncate(self.size)
-                self._map = mmap.mmap(file.fileno(), self.size)
+        self._map = mmap.mmap(-1, self.size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NORESERVE)
+        if self.size >= _HUGE:
+            self._map.madvise(mmap.MADV_HUGEPAGE)
         self._view: ctypes.c_char | None = ctypes.c_char.from_buffer(self._map)
         self.address = ctypes.addressof(self._view)
 
@@ -43,9 +34,17 @@ class Array:
         """Store bytes from byte `first` on."""
         self._map[first : first + len(data)] = data
 
+    def view(self, first: int, end: int) -> memoryview:
+        """Return the bytes between two places themselves, no copy; release it before the array is closed."""
+        with memoryview(self._map) as whole:
+            return whole[first:end]
+
     def forget(self, first: int, end: int) -> None:
-        """Give the memory of whole pages between two bytes back; they read as zero again."""
-        first, end = -(-first // _PAGE) * _PAGE, end // _PAGE * _PAGE
+        """Give back whole pages from the one of byte `first` up to byte `end`; they read as zero again.
+
+        What stands before `first` on its page goes with it: it was given back before.
+        """
+        first, end = first // _PAGE * _PAGE, end // _PAGE * _PAGE
         if end > first:
             self._map.madvise(_DONTNEED, first, end - first)
 
@@ -53,6 +52,15 @@ class Array:
         """Give all memory back."""
         self._view = None
         self._map.close()
+
+
+def default_memory() -> int:
+    """Return the bytes that a search may take if nobody says: half of what is there.
+
+    The other half is for the system's page cache, through which files are written, for the questions that are asked of a
+    search when it has ended (up to 5 bytes a state), and for whatever else runs.
+    """
+    return available() // 2
 
 
 def available() -> int:

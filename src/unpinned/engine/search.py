@@ -3,33 +3,59 @@
 
 The main thread only waits, looks at the clock and answers Ctrl-C; the search runs in worker threads, whose compiled
 code holds no interpreter lock. Whenever the workers stand still (between two chunks), everything that the search is
-stands in its arrays: then the table may grow, better code may be put in, or a checkpoint be written.
+stands in its arrays: then the table may grow, better code may be put in, states may be compacted, or a checkpoint be
+begun.
+
+Memory. While states are told apart exactly, one takes its words and 4 bytes for its parent, and the table 8 bytes an
+entry, of which three quarters may be taken: from 10.7 bytes a state, full, to 16 when it has just grown by half (a
+small table is doubled). The old table is given back before the new one is made from the states, so growth takes nothing
+beside. With two words that is 30.7 to 36 bytes a state. The last table is made as large as the bound allows. When that
+is full, states are compacted (compaction.py): the table takes as much as before, states are in memory only until they
+are expanded, and parents and hashes only until they are written; so 10.7 to 16 bytes, and the width of two levels.
+Whatever the workers may add before they stand still the next time fits into the bound: ROOM says how many states.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import time
+from bisect import bisect_right
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from unpinned.engine import explorer as x
 from unpinned.engine.canonical import scratch_words
+from unpinned.engine.checkpoint import Body, Keeper, Part
+from unpinned.engine.compaction import Shelf, odds
+from unpinned.engine.logs import Logs
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
+from unpinned.engine.store import Store
+from unpinned.engine.widest import widest
+from unpinned.errors import UsageError
+from unpinned.native import cache
 
-#: Entries of the table may take this share of it; then it is doubled.
+#: Entries of the table may take this share of it; then it grows: is doubled while it is small, then by half.
 _FULL: Final = 0.75
 _FIRST_TABLE: Final = 1 << 12
+_SMALL_TABLE: Final = 1 << 23
+_LARGEST_TABLE: Final = 1 << 32
 #: Below so many states a level is not worth waking a second worker.
 _WIDE_LEVEL: Final = 20_000
+#: A file has room for so many states, if they take no more than a small part of the memory.
 _FILED: Final = 1 << 20
+_FILED_SHARE: Final = 16
 _MOST_LEVELS: Final = 1 << 22
-_MOST_STATES: Final = (1 << 32) - 2
+#: After so many levels, and when compacted after so many states, the workers stand still.
+_LEVELS_AT_ONCE: Final = 1 << 16
+_STATES_AT_ONCE: Final = 1 << 22
 _TICK: Final = 0.05  # seconds
-_LONG: Final = 0.1  # seconds after which a search is worth better code
+_LONG: Final = 0.3  # seconds after which a search is worth better code
 
 _U64 = ctypes.c_uint64
 
@@ -39,7 +65,8 @@ class Limits:
     """What a search may take: a time (of time.monotonic), bytes of memory, cores; and how it ends.
 
     `to_end` searches past violations; `deadly` makes a state in which no CPU can go on one. `compact` lets states be
-    told apart by their hashes alone when memory runs short. `seed` gives other hashes.
+    told apart by their hashes alone when memory runs short, `at_once` from the beginning. `seed` gives other hashes.
+    With `checkpoint`, a folder, the search is written there every `interval` seconds, and when it ends.
     """
 
     memory: int
@@ -49,66 +76,88 @@ class Limits:
     deadly: bool = True
     compact: bool = True
     seed: int = 0
+    at_once: bool = False
+    checkpoint: Path | None = None
+    interval: float = 60.0
 
 
 class Search:
     """A search: make one, `run` it, and ask what was found; `close` gives its memory back.
 
-    `stopped` says why it ended early: "time", "memory", "interrupt" or "". States are named by their numbers.
+    `stopped` says why it ended early: "time", "memory", "interrupt" or "". States are named by their numbers. `note` is
+    a sentence on what went wrong with a file, if something did.
     """
 
-    def __init__(self, program: Program, limits: Limits) -> None:
+    def __init__(self, program: Program, limits: Limits, *, resumed: bool = False) -> None:
+        """Begin a search, or take up the one in the folder of its limits.
+
+        :raises UsageError: if the folder cannot be used, or the system grants no address space.
+        """
         self.program = program
         self.limits = limits
         self.words = program.pack.words
         self.workers = max(1, limits.cores)
         self.compact = False
         self.stopped = ""
+        self.note = ""
         self.complete = False
-        self._begun_before = False
-        self._room = self._most_states()
-        self._region = min(self._room + self._slack(), _MOST_STATES // self.workers)
-        most = self._region * self.workers
-        self._states = Array(most * self.words * 8)
-        self._parents = Array(most * 4)
-        self._prints = Array(8)
-        self._control_array = Array(8 * (x.OWN + x.EACH * self.workers))
-        self.control = (_U64 * (x.OWN + x.EACH * self.workers)).from_address(self._control_array.address)
-        self._levels = Array(_MOST_LEVELS * 8 * self.workers)
-        self._files = [Array(_FILED * 4) for _ in range(3)]
-        self._seen = Array(max(1, len(program.leaves)))
-        batch = x.BATCH * max(1, program.most)
-        spare = scratch_words(self.words)
-        self._buffers = [
-            (Array(batch * self.words * 8), Array((batch + spare) * 8), Array(batch * 8)) for _ in range(self.workers)
-        ]
-        self._size = _FIRST_TABLE
-        while self._size * _FULL < 4 * self._slack():
-            self._size *= 2
-        self._table = Array(self._size * 8)
-        self._begin()
+        self._built = False
+        self._closing = ExitStack()
+        self._keeper = self._keep(fresh=not resumed)
+        body = self._keeper.body if self._keeper else None
+        self._logs = Logs(limits.checkpoint, cache.folder())
+        self._closing.callback(self._logs.close)
+        try:
+            self._store = Store.make(self.words, self.workers, body["region"] if body else 0)
+            self._closing.callback(self._store.close)
+            self._shelf = Shelf(program, limits.seed, self._store, self._logs)
+            self._control_array = self._array(8 * (x.OWN + x.EACH * self.workers))
+            self.control = (_U64 * (x.OWN + x.EACH * self.workers)).from_address(self._control_array.address)
+            self._levels = self._array(_MOST_LEVELS * 8 * self.workers)
+            self._files = [self._array(_FILED * 4) for _ in range(3)]
+            self._seen = self._array(max(1, len(program.leaves)))
+            batch = x.BATCH * max(1, program.most)
+            sizes = (batch * self.words * 8, (batch + scratch_words(self.words)) * 8, batch * 8)
+            self._buffers = [tuple(self._array(size) for size in sizes) for _ in range(self.workers)]
+            self._buffer_bytes = sum(sizes) * self.workers
+            self._size = _FIRST_TABLE
+            self._table = Array(8)
+            self._closing.callback(lambda: self._table.close())
+            self._begin()
+            if self._keeper and body:
+                self._take_up(self._keeper, body)
+            self._first_size()
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def resume(cls, program: Program, limits: Limits, folder: Path) -> Search:
+        """Take up the search whose checkpoint is in a folder; it writes there again.
+
+        :raises UsageError: if there is none, if it is damaged, or if it is of another search.
+        """
+        return cls(program, replace(limits, checkpoint=folder), resumed=True)
+
+    def _array(self, size: int) -> Array:
+        array = Array(size)
+        self._closing.callback(array.close)
+        return array
 
     def _slack(self) -> int:
         """Return how many states may be added after the last look at whether there is room."""
         return self.workers * x.BATCH * max(1, self.program.most)
 
-    def _most_states(self) -> int:
-        """Return how many states fit into the memory, exact: state, parent, and the table when it was last doubled."""
-        each = self.words * 8 + 4 + 8 / _FULL
-        return int(min(self.limits.memory / each, _MOST_STATES / 2))
-
     def _begin(self) -> None:
         c = self.control
         for w in range(self.workers):
             for part in (x.LOW, x.HIGH, x.TAIL):
-                c[x.OWN + x.EACH * w + part] = w * self._region
+                c[x.OWN + x.EACH * w + part] = self._store.first(w)
         c[x.OWN + x.HIGH] = c[x.OWN + x.TAIL] = c[x.TOTAL] = 1
-        c[x.TO_END], c[x.DEADLY], c[x.FILED] = self.limits.to_end, self.limits.deadly, _FILED
-        c[x.DEEP] = _MOST_LEVELS - 1
+        c[x.TO_END], c[x.DEADLY] = self.limits.to_end, self.limits.deadly
+        c[x.FILED] = max(1, min(_FILED, self.limits.memory // _FILED_SHARE // 12))
         c[x.WIDE] = _WIDE_LEVEL if self.workers > 1 else 1 << 62
-        first = (_U64 * self.words).from_address(self._states.address)
-        for k, word in enumerate(self.program.first):
-            first[k] = word
+        self._store.put(0, self.program.first)
         levels = (_U64 * self.workers).from_address(self._levels.address)
         for w in range(self.workers):
             levels[w] = c[x.OWN + x.EACH * w + x.HIGH]
@@ -116,32 +165,44 @@ class Search:
     # ---- running
 
     def run(self, tick: Callable[[Search], None] | None = None) -> None:
-        """Search until the end, a violation or a bound, and on from there if it is called again; `tick` is called about twenty times a second."""
+        """Search until the end, a violation or a bound, and on from there if it is called again.
+
+        `tick` is called about twenty times a second.
+        """
         self._begun = time.monotonic()
         self.stopped = ""
         with ThreadPoolExecutor(self.workers) as pool:
             self._code = self.program.best
-            if not self._begun_before:
-                self._rebuild(pool)
-                self._begun_before = True
             try:
+                if self.limits.at_once and not self.compact and not self._compact_states():
+                    self.stopped = "memory"
+                    return
+                if not self._built:
+                    self._rebuild(pool)
                 self._loop(pool, tick)
             except KeyboardInterrupt:
                 self.control[x.STOP] = 1
                 self.stopped = "interrupt"
         self.control[x.STOP] = 0
+        if self._keeper is not None:
+            self._save()
+            self._keeper.wait()
+            self.note = self._keeper.error or self.note
 
     def _loop(self, pool: ThreadPoolExecutor, tick: Callable[[Search], None] | None) -> None:
         c = self.control
         while True:
-            c[x.ROOM] = min(int(self._size * _FULL) - self._slack(), self._room)
+            c[x.ROOM] = max(0, self._room())
+            c[x.DEEP] = self.depth + _LEVELS_AT_ONCE
             ended = self._turn(pool, tick)
-            if self.stopped:
+            if self.compact and not self._shelve():
+                self.stopped = self.stopped or "memory"
+            if self.stopped or (ended and self._is_over()):
                 return
-            if ended and self._is_over():
-                return
+            if self._keeper is not None and self._keeper.is_due(self.limits.interval):
+                self._save()
             self._code = self.program.best
-            if c[x.TOTAL] >= c[x.ROOM] and not self._grow(pool):
+            if self.depth + _LEVELS_AT_ONCE >= _MOST_LEVELS or (c[x.TOTAL] >= c[x.ROOM] and not self._make_room(pool)):
                 self.stopped = "memory"
                 return
 
@@ -170,7 +231,7 @@ class Search:
         return True
 
     def _watch(self, running: list[Future[int]], tick: Callable[[Search], None] | None) -> None:
-        """Wait for the workers; stop them when the time is up, on an interrupt, and when there is better code."""
+        """Wait for the workers; stop them when time is up, on an interrupt, for better code, and for a checkpoint."""
         pending: set[Future[int]] = set(running)
         try:
             while pending:
@@ -179,6 +240,8 @@ class Search:
                     tick(self)
                 if self.limits.deadline is not None and time.monotonic() > self.limits.deadline and pending:
                     self.stopped = "time"
+                    self.control[x.STOP] = 1
+                elif pending and self._keeper is not None and self._keeper.is_due(self.limits.interval):
                     self.control[x.STOP] = 1
                 elif pending and time.monotonic() - self._begun > _LONG:
                     self.program.improve()
@@ -191,36 +254,211 @@ class Search:
     def _work(self, worker: int, serial: bool) -> int:
         out, hashes, sources = (array.address for array in self._buffers[worker])
         broken, limits, dead = (array.address for array in self._files)
+        store = self._store
         shared = (
-            *(self.workers, self.compact, self.limits.seed, self._states.address, self._parents.address),
-            *(self._prints.address, self._table.address, self._size, self._control_array.address),
+            *(self.workers, self.compact, self.limits.seed, store.states.address, store.parents.address),
+            *(store.prints.address, self._table.address, self._size, self._control_array.address),
         )
         files = (broken, limits, dead, self._seen.address, out, hashes, sources)
         if serial:
             return self._code.serial(*shared, self._levels.address, *files)
         return self._code.level(worker, *shared, *files)
 
-    # ---- the table
+    # ---- memory
 
-    def _grow(self, pool: ThreadPoolExecutor) -> bool:
-        """Double the table, if memory allows; return whether the search can go on."""
-        if self.control[x.TOTAL] >= self._room:
+    def _each(self) -> int:
+        """Return the bytes that a new state takes beside its entry in the table."""
+        return self.words * 8 + (12 if self.compact else 4)
+
+    def _taken(self) -> int:
+        """Return the bytes that are taken without the table, and those that may be for what is filed."""
+        c = self.control
+        taken = self._buffer_bytes + 12 * c[x.FILED] + 8 * self.workers * (self.depth + 1)
+        if not self.compact:
+            return int(taken + self.states * self._each())
+        return int(taken + self._waiting() * self.words * 8 + self._shelf.pending(self._tails()) * 12)
+
+    def _waiting(self) -> int:
+        """Return how many states were not given back."""
+        return sum(end - given for end, given in zip(self._tails(), self._store.given, strict=True))
+
+    def _room(self) -> int:
+        """Return at how many states in all the workers are to stop: for a larger table, or since nothing else fits."""
+        c, slack = self.control, self._slack()
+        more = (self.limits.memory - self._taken() - self._size * 8) // self._each() - slack
+        if self.compact:
+            more = min(more, _STATES_AT_ONCE)
+        numbers = min(self._store.first(w) + self._store.region - self._tail(w) for w in range(self.workers)) - slack
+        return min(int(self._size * _FULL) - slack, int(c[x.TOTAL]) + min(more, numbers))
+
+    def _grown(self) -> int:
+        return self._size * 2 if self._size < _SMALL_TABLE else self._size * 3 // 2
+
+    def _most_entries(self) -> int:
+        """Return the entries of the largest table that leaves room for the states that fill it."""
+        if self.compact:
+            # What two levels take may yet become more.
+            left = self.limits.memory - self._taken() - self._waiting() * self._each() // 2
+            return min(_LARGEST_TABLE, (left - left // 32) // 8)
+        left = self.limits.memory - self._taken() + self.states * self._each()
+        return min(_LARGEST_TABLE, int(left / (self._each() * _FULL + 8)))
+
+    def _make_room(self, pool: ThreadPoolExecutor) -> bool:
+        """Take more memory, or take less for what there is; return whether the search can go on."""
+        if self._room() > self.states:
+            return True
+        size = min(self._grown(), self._most_entries())
+        if size > self._size + self._size // 16:
+            self._size = size
+            self._rebuild(pool)
+        elif self.limits.compact and not self.compact:
+            if not self._compact_states():
+                return False
+            self._rebuild(pool)
+        return self._room() > self.states
+
+    def _compact_states(self) -> bool:
+        """Write parents and hashes to files, and give back what is expanded; the table is to be rebuilt."""
+        if self._keeper is not None:
+            self._keeper.wait()
+        try:
+            self._shelf.fill(self._tails())
+        except OSError as error:
+            self._tell(error)
             return False
+        self._built = False
+        self.compact = True
+        self._shelf.give_back_parents(self._tails())
+        self._give_back()
         self._table.close()
-        self._size *= 2
-        self._table = Array(self._size * 8)
-        self._rebuild(pool)
+        self._table = Array(8)
+        wanted = max(_FIRST_TABLE, self.states * 2, int(8 * self._slack() / _FULL))
+        self._size = max(_FIRST_TABLE, min(wanted, self._most_entries()))
+        return self._size * _FULL > self.states
+
+    def _shelve(self) -> bool:
+        """Write what is new to the files, and give back what is not needed in memory; return whether that went well."""
+        if self._keeper is not None:
+            self._keeper.wait()
+        try:
+            self._shelf.flush(self._tails())
+        except OSError as error:
+            self._tell(error)
+            return False
+        self._give_back()
         return True
 
+    def _tell(self, error: OSError) -> None:
+        self.note = f"states could not be written to {self._logs.where}: {error.strerror or error}"
+
+    def _give_back(self) -> None:
+        """Give back the states that are expanded: those of earlier levels, and those of the chunks handed out."""
+        c = self.control
+        chunks = int(c[x.NEXT])
+        for w in range(self.workers):
+            low, high = int(c[x.OWN + x.EACH * w + x.LOW]), int(c[x.OWN + x.EACH * w + x.HIGH])
+            own = -(-(high - low) // x.BATCH)
+            self._store.give_back(w, min(high, low + min(chunks, own) * x.BATCH))
+            chunks -= min(chunks, own)
+
     def _rebuild(self, pool: ThreadPoolExecutor) -> None:
-        shared = (self.compact, self.limits.seed, self._states.address, self._prints.address)
-        wait([
-            pool.submit(self._code.rebuild, low, high, *shared, self._table.address, self._size)
-            for low, high in self.ranges()
-        ])
+        """Make a table of the present size, and fill it; the old one is given back before."""
+        self._built = False
+        self._table.close()
+        self._table = Array(self._size * 8)
+        list(pool.map(self._fill_table, range(self.workers)))
+        self._built = True
+
+    def _fill_table(self, worker: int) -> None:
+        store = self._store
+        shared = (self.compact, self.limits.seed, store.states.address, store.prints.address)
+
+        def insert(low: int, high: int) -> None:
+            self._code.rebuild(low, high, *shared, self._table.address, self._size)
+
+        if self.compact:
+            self._shelf.rebuild(worker, self._tail(worker), insert)
+        else:
+            insert(store.first(worker), self._tail(worker))
 
     def _tail(self, worker: int) -> int:
         return int(self.control[x.OWN + x.EACH * worker + x.TAIL])
+
+    def _tails(self) -> list[int]:
+        return [self._tail(w) for w in range(self.workers)]
+
+    # ---- checkpoints
+
+    def _keep(self, *, fresh: bool) -> Keeper | None:
+        limits = self.limits
+        if limits.checkpoint is None:
+            return None
+        settings = {name: getattr(limits, name) for name in ("seed", "compact", "to_end", "deadly")}
+        key = {"program": hashlib.sha256(self.program.source.encode()).hexdigest(), "cores": self.workers} | settings
+        keeper = Keeper(limits.checkpoint, key, fresh=fresh)
+        self._closing.callback(keeper.close)
+        return keeper
+
+    def _save(self) -> None:
+        """Begin a checkpoint; the workers stand still, and may run again when this returns."""
+        assert self._keeper is not None
+        self._keeper.wait()
+        body = {
+            "region": self._store.region,
+            "control": list(self.control),
+            "compacted": self.compact,
+            "given": self._store.given,
+            "seen": self._seen.read(0, len(self.program.leaves)).hex(),
+        }
+        if not self._shelf_is_behind():
+            self._keeper.begin(self._logs, body, self._parts(saving=True))
+
+    def _shelf_is_behind(self) -> bool:
+        return self.compact and self._shelf.pending(self._tails()) > 0
+
+    def _parts(self, *, saving: bool) -> list[Part]:
+        """Return what a checkpoint keeps of the arrays: what its logs do not have yet, or all that is needed."""
+        c, store = self.control, self._store
+        kinds: list[
+            tuple[str, Array, int, int, int, int]
+        ] = []  # where it is numbered from, from where it is needed, the end
+        for w, end in enumerate(self._tails()):
+            first = store.first(w)
+            kinds.append((f"states.{w}", store.states, self.words * 8, first, store.given[w], end))
+            if not self.compact:
+                kinds.append((f"parents.{w}", store.parents, 4, first, first, end))
+        kinds.append(("levels", self._levels, 8 * self.workers, 0, 0, self.depth + 1))
+        for counter, array in zip((x.BROKEN, x.LIMITS, x.DEAD), self._files, strict=True):
+            kinds.append((f"filed.{counter}", array, 4, 0, 0, min(int(c[counter]), int(c[x.FILED]))))
+        parts = []
+        for name, array, unit, zero, low, end in kinds:
+            begin = max(low * unit, zero * unit + self._logs[name].end) if saving else low * unit
+            parts.append(Part(name, array, begin, end * unit, begin - zero * unit))
+        return parts
+
+    def _take_up(self, keeper: Keeper, body: Body) -> None:
+        """Bring back what a checkpoint holds."""
+        keeper.reopen(self._logs)
+        for i, number in enumerate(body["control"]):
+            self.control[i] = number
+        self.compact = body["compacted"]
+        self._store.given[:] = body["given"]
+        self._seen.write(0, bytes.fromhex(body["seen"]))
+        if self._shelf_is_behind():
+            raise keeper.damaged("parents or hashes are missing")
+        if self._taken() + 8 * self.states / _FULL > self.limits.memory:
+            needed = int(self._taken() + 8 * (self.states + 2 * self._slack()) / _FULL)
+            what = f"the checkpoint in {keeper.folder} needs {-(-needed >> 20)} MiB of memory"
+            raise UsageError(what, hint="Allow that much.")
+        keeper.restore(self._logs, self._parts(saving=False))
+
+    def _first_size(self) -> None:
+        """Choose the size of a table for the states there are, and some more if there is memory for it."""
+        most = (self.limits.memory - self._taken()) // 8
+        while self._size * _FULL < self.states + 4 * self._slack():
+            self._size = self._grown()
+        if self.states > 1:
+            self._size = min(self._size, most)
 
     # ---- what was found
 
@@ -252,7 +490,9 @@ class Search:
 
     def depth_of(self, number: int) -> int:
         """Return the level of a state."""
-        return len(self.path(number)) - 1
+        ends = (_U64 * ((self.depth + 1) * self.workers)).from_address(self._levels.address)
+        own = self._store.owner(number)
+        return bisect_right(range(self.depth + 1), number, key=lambda depth: int(ends[depth * self.workers + own]))
 
     @property
     def levels(self) -> list[int]:
@@ -262,7 +502,7 @@ class Search:
     def level(self, depth: int) -> list[tuple[int, int]]:
         """Return the states of a level: for each worker a range of numbers."""
         ends = (_U64 * ((self.depth + 1) * self.workers)).from_address(self._levels.address)
-        first = [w * self._region for w in range(self.workers)]
+        first = [self._store.first(w) for w in range(self.workers)]
         if depth:
             first = [int(ends[(depth - 1) * self.workers + w]) for w in range(self.workers)]
         return [(first[w], int(ends[depth * self.workers + w])) for w in range(self.workers)]
@@ -288,7 +528,7 @@ class Search:
 
     def ranges(self) -> list[tuple[int, int]]:
         """Return the numbers of all states: for each worker a range."""
-        return [(w * self._region, self._tail(w)) for w in range(self.workers)]
+        return [(self._store.first(w), self._tail(w)) for w in range(self.workers)]
 
     def numbers(self) -> Iterator[int]:
         """Yield the numbers of all states."""
@@ -303,7 +543,7 @@ class Search:
     @property
     def states_at(self) -> int:
         """Return the address of the states."""
-        return self._states.address
+        return self._store.states.address
 
     @property
     def table_at(self) -> int:
@@ -327,25 +567,44 @@ class Search:
 
     def state(self, number: int) -> bytes:
         """Return a state as ir/layout.py lays it out."""
-        size = self.words * 8
-        words = (_U64 * self.words).from_buffer_copy(self._states.read(number * size, size))
-        return self.program.pack.unpack(words)
+        return self.program.pack.unpack(self.packed(number))
+
+    def packed(self, number: int) -> tuple[int, ...]:
+        """Return the words of a state; if it was given back, it is made again along its path."""
+        if self._store.is_there(number):
+            return self._store.packed(number)
+        return self._shelf.packed(self.path(number))
 
     def path(self, number: int) -> list[int]:
         """Return the numbers of the states on a shortest path from the first state to this one."""
+        parent = self._shelf.parent if self.compact else self._store.parent
         found = [number]
-        parents = (ctypes.c_uint32 * (self._region * self.workers)).from_address(self._parents.address)
         while found[-1] != 0:
-            found.append(parents[found[-1]])
+            found.append(parent(found[-1]))
         return found[::-1]
+
+    def kept(self) -> list[tuple[int, int]]:
+        """Return the numbers of the states that are in memory: for each worker a range."""
+        return list(zip(self._store.given, self._tails(), strict=True))
+
+    def widest(self) -> tuple[str, int]:
+        """Return the variable that takes the most values among the states in memory, or a sample of them, and how many."""
+        return widest(self.program.pack, self.kept(), self._store.packed)
+
+    @property
+    def odds(self) -> float:
+        """Return an upper bound of the probability that a state was missed: 0 unless states were compacted."""
+        return odds(self.states) if self.compact else 0.0
 
     @property
     def memory(self) -> int:
-        """Return the bytes that states, parents and table take now."""
-        return self.states * (self.words * 8 + 4) + self._size * 8
+        """Return the bytes that are taken now."""
+        c = self.control
+        filed = sum(min(int(c[counter]), int(c[x.FILED])) for counter in (x.BROKEN, x.LIMITS, x.DEAD))
+        return self._taken() - 12 * int(c[x.FILED]) + 4 * filed + self._size * 8
 
     def close(self) -> None:
         """Give all memory back."""
-        arrays = [self._states, self._parents, self._prints, self._table, self._control_array, self._levels, self._seen]
-        for array in [*arrays, *self._files, *(array for buffers in self._buffers for array in buffers)]:
-            array.close()
+        if self._keeper is not None:
+            self._keeper.wait()
+        self._closing.close()

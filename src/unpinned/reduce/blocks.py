@@ -187,7 +187,7 @@ class _Merger:
         return self.grown(body, self.start(place), place, replace(run, seen=run.seen | {place}))
 
     def given_up(self, stop: Body, why: str, step: Step) -> Body:
-        note = f"a block of {self.thread.name} ends early: {why} ({step.pos.file}:{step.pos.line})"
+        note = f"a block of {self.thread.name} ends early: {why} ({step.pos.short})"
         self.notes.setdefault(why, note)
         return stop
 

@@ -199,7 +199,7 @@ class _Scan:
             self.look(ref.index, step)
 
     def fault(self, name: str, what: str, step: Step) -> None:
-        self.faults.setdefault(name, f"it {what} ({step.pos.file}:{step.pos.line})")
+        self.faults.setdefault(name, f"it {what} ({step.pos.short})")
 
     def releases(self, body: Body, held: Held, step: Step, names: frozenset[str]) -> None:
         """Fault every lock that is released by a CPU that might not hold it."""

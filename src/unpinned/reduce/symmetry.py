@@ -21,7 +21,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import PurePath
 
 from unpinned.ir.program import System
 from unpinned.reduce.kinds import Naming, View, reachable, views
@@ -163,7 +162,7 @@ class _Comparison:
         for t, thread in enumerate(self.seen.system.threads):
             for place in reachable(thread):
                 step = thread.steps[place]
-                where = f"{step.method} ({PurePath(step.pos.file).name}:{step.pos.line})"
+                where = f"{step.method} ({step.pos.short})"
                 try:
                     if not same(written(self.seen, naming, t, place), self.step(new[t], place)):
                         yield f"{where} does not treat {_some(naming)} alike"

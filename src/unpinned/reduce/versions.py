@@ -47,7 +47,7 @@ class GiveUpError(Exception):
     """The counter must stay, for the reason given."""
 
     def __init__(self, why: str, step: Step | None = None) -> None:
-        where = f" ({step.pos.file}:{step.pos.line})" if step is not None else ""
+        where = f" ({step.pos.short})" if step is not None else ""
         super().__init__(why + where)
 
 
