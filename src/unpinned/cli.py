@@ -11,6 +11,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -130,6 +131,9 @@ class _Choice:
 @click.option("--cores", type=click.IntRange(1, 64), help="Search on so many cores (default: all).")
 @click.option("--memory", metavar="SIZE", help="Take at most so much, as 500M or 4G (default: half of what is free).")
 @click.option("--reduce", "reductions", type=click.Choice(["all", "none"]), default="all", show_default=True)
+@click.option("--seed", type=click.IntRange(0, 1 << 32), default=0, help="Other hashes, for a second opinion.")
+@click.option("--checkpoint", metavar="DIR", help="Write long searches down there, and go on with --resume.")
+@click.option("--resume", is_flag=True, help="Go on from what --checkpoint DIR has.")
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/json.md).")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step of a race, with its source line.")
 @click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
@@ -145,6 +149,9 @@ def check(
     cores: int | None,
     memory: str | None,
     reductions: str,
+    seed: int,
+    checkpoint: str | None,
+    resume: bool,
     as_json: bool,
     verbose: bool,
     color: str,
@@ -155,7 +162,12 @@ def check(
     """
     if not seconds > 0:
         raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
-    options = api.Options(engine, cores, _size(memory), reductions == "all")
+    if resume and checkpoint is None:
+        raise UsageError("--resume does not say from where", hint="Write --checkpoint DIR --resume.")
+    folder = None if checkpoint is None else Path(checkpoint)
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise UsageError(f"--checkpoint {checkpoint} is no folder", hint="Name a folder, or one that is to be made.")
+    options = api.Options(engine, cores, _size(memory), reductions == "all", seed, folder, resume)
     if options.is_slow:
         click.echo(
             "unpinned: llvmlite is not installed: the reference engine answers, many times slower\n"

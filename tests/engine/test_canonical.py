@@ -313,7 +313,7 @@ _LOSES = [
 _KEEPS = [_who_saw_whom, _frames_before_pages]
 
 
-@pytest.mark.parametrize("make", [*_KEEPS, *(pytest.param(make, marks=pytest.mark.xfail) for make in _LOSES)])
+@pytest.mark.parametrize("make", [*_KEEPS, *_LOSES])
 def test_what_cannot_be_renamed_is_given_up(make):
     """Symmetry.py finds all of these symmetric; what of it a packed state has no way to say must not be used."""
     made = make()

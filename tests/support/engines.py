@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from unpinned.check.graph import anyone_waits
 from unpinned.check.search import Bounds, Graph, explore
 from unpinned.check.successors import compile_system
@@ -71,7 +73,7 @@ def assert_same(graph: Graph, search: Search) -> None:
         path = [search.state(step) for step in search.path(number)]
         depth = graph.depth(graph.states.index(path[-1]))
         assert len(path) - 1 == depth or (not graph.complete and depth == len(graph.levels) - 1)
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in itertools.pairwise(path):
             assert after in [state for _, state in graph.successors.expand(before)]
 
 

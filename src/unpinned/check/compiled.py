@@ -8,14 +8,16 @@ what can be reached from a state in which a CPU waits for ever.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 from unpinned.check.evidence import Evidence, Sight, Tick, covered, expected
 from unpinned.check.graph import Lasso, endless_fault, stuck
-from unpinned.check.reduced import SafetyResult, search_reduced
+from unpinned.check.reduced import SafetyResult, odds_note, search_reduced
 from unpinned.check.search import Bounds, Graph, explore, fewest_switches
 from unpinned.check.successors import Successors, compile_system
 from unpinned.check.witness import InternalError, Race, Seen, broken_by, race_of_path, race_of_schedule
@@ -23,6 +25,7 @@ from unpinned.engine import explorer
 from unpinned.engine.analysis import Analysis
 from unpinned.engine.program import Program
 from unpinned.engine.search import Limits, Search
+from unpinned.ir.digest import digest
 from unpinned.ir.interp import outcomes
 from unpinned.ir.layout import BROKEN
 from unpinned.ir.program import System
@@ -36,37 +39,77 @@ _MOST_ON_PATHS = 200_000
 _MOST_BEHIND = 400_000
 
 
-def examine(system: System, limits: Limits, tick: Tick | None = None, reductions: bool = True) -> Evidence:
+@dataclass(frozen=True, slots=True)
+class Checkpoints:
+    """Where searches are written down, one folder each, and whether to go on from what stands there."""
+
+    folder: Path
+    resume: bool = False
+
+    def of(self, system: System) -> Path:
+        """Return the folder of the search of a system."""
+        return self.folder / digest(system)
+
+
+def examine(
+    system: System,
+    limits: Limits,
+    tick: Tick | None = None,
+    reductions: bool = True,
+    checkpoints: Checkpoints | None = None,
+) -> Evidence:
     """Search a system and return what is known of it; an interrupt ends the search and leaves what was found.
 
     The full system is searched first. If that turns out to be long, the reduced one is searched for broken rules, which
     is much smaller, and then the full one to the end: for the shortest race, for deadlock and for progress.
     """
-    limits = replace(limits, deadly="deadlock" in system.promised)
-    search = Search(Program(system), limits)
+    # Deadlock and progress are asked of the states themselves, so these may not be told apart by hashes alone.
+    exact = bool(system.promised & GRAPH_RULES)
+    limits = replace(limits, deadly="deadlock" in system.promised, compact=limits.compact and not exact)
+    if checkpoints is not None:
+        limits = replace(limits, checkpoint=checkpoints.of(system))
+    search = _begun(system, limits, checkpoints)
     try:
-        if not reductions:
-            search.run(_sights(tick))
-            return _conclusion(search, limits, tick)
-        first = time.monotonic() + _UNREDUCED
-        if limits.deadline is not None:
-            first = min(first, limits.deadline)
-        search.limits = replace(limits, deadline=first)
-        search.run(_sights(tick))
-        if search.stopped != "time":
-            search.limits = limits
-            return _conclusion(search, limits, tick)
-        safety = search_reduced(system, replace(limits, deadly=False, memory=limits.memory // 4), _sights(tick))
-        search.limits = limits
-        if safety.complete and not system.promised & GRAPH_RULES:
-            return _safe(system, safety)
-        if safety.stopped == "interrupt":
-            search.stopped = safety.stopped
-        else:
-            search.run(_sights(tick))
-        return _with_safety(_conclusion(search, limits, tick), safety)
+        evidence = _examined(search, limits, tick, reductions)
     finally:
         search.close()
+    if limits.checkpoint is not None and not evidence.stopped:
+        shutil.rmtree(limits.checkpoint, ignore_errors=True)
+    return evidence
+
+
+def _begun(system: System, limits: Limits, checkpoints: Checkpoints | None) -> Search:
+    """Make a search, or take up one that was written down."""
+    program = Program(system)
+    if checkpoints is not None and checkpoints.resume and checkpoints.of(system).exists():
+        return Search.resume(program, limits, checkpoints.of(system))
+    return Search(program, limits)
+
+
+def _examined(search: Search, limits: Limits, tick: Tick | None, reductions: bool) -> Evidence:
+    """Run a search, and one under reductions if it turns out to be long."""
+    system = search.program.system
+    if not reductions:
+        search.run(_sights(tick))
+        return _conclusion(search, limits, tick)
+    first = time.monotonic() + _UNREDUCED
+    if limits.deadline is not None:
+        first = min(first, limits.deadline)
+    search.limits = replace(limits, deadline=first)
+    search.run(_sights(tick))
+    search.limits = limits
+    if search.stopped != "time":
+        return _conclusion(search, limits, tick)
+    left = max(limits.memory - search.memory, limits.memory // 4)
+    alone = replace(limits, deadly=False, compact=True, checkpoint=None, memory=left)
+    safety = search_reduced(system, alone, _sights(tick))
+    if safety.complete and not system.promised & GRAPH_RULES:
+        return _safe(system, safety)
+    if safety.stopped == "interrupt":
+        search.stopped = safety.stopped
+    else:
+        search.run(_sights(tick))
+    return _with_safety(_conclusion(search, limits, tick), safety)
 
 
 def _conclusion(search: Search, limits: Limits, tick: Tick | None) -> Evidence:
@@ -158,7 +201,11 @@ class _Found:
             limit = self._limit()
         leaves = search.program.leaves
         events, reached = covered((what for leaf in search.passed() for what in leaves[leaf].passed), search.waited)
-        return Evidence(self.system, states, depth, complete, stopped, limit, race, events, reached)
+        notes: tuple[str, ...] = (odds_note(search.odds),) if search.compact else ()
+        if stopped == "memory":
+            name, values = search.widest()
+            notes += (f"{name} takes the most values, {values} at least: lower what makes them",)
+        return Evidence(self.system, states, depth, complete, stopped, limit, race, events, reached, notes)
 
     def _depth(self) -> int:
         """Return the last level that was searched: broken states make a level of their own if need be."""
@@ -236,7 +283,7 @@ class _Found:
         """Return a shortest path to a state of some level, with the fewest context switches, and then a last step."""
         search = self.search
         depth = search.depth_of(targets[0])
-        numbers = Analysis(search).layers(targets, depth, _MOST_ON_PATHS)
+        numbers = None if search.compact else Analysis(search).layers(targets, depth, _MOST_ON_PATHS)
         if numbers is None:
             numbers = [[i] for i in search.path(targets[0])]
         layers = [{search.state(i): list[tuple[int, bytes]]() for i in layer} for layer in numbers]

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
 from unpinned.check import reference
 from unpinned.check.evidence import Evidence, Tick
 from unpinned.check.search import Bounds
-from unpinned.engine.memory import available
+from unpinned.engine.memory import default_memory
 from unpinned.ir.program import System
 from unpinned.native import machine
 
@@ -25,18 +26,23 @@ ENGINES: Final = ("native", "reference")
 _SMALL: Final = 20_000
 #: Bytes that one state takes in the reference engine, edges included.
 _BYTES_A_STATE: Final = 600
-#: The share of the memory that is free which a search may take.
-_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to search: the engine, cores, bytes of memory (None: half of what is free), and whether to reduce."""
+    """How to search: the engine, cores, bytes of memory (None: half of what is free), and whether to reduce.
+
+    `seed` gives other hashes. In `checkpoint`, a folder, long searches are written down, and with `resume` they go on
+    from what stands there.
+    """
 
     engine: str = ENGINES[0]
     cores: int | None = None
     memory: int | None = None
     reductions: bool = True
+    seed: int = 0
+    checkpoint: Path | None = None
+    resume: bool = False
 
     @property
     def is_slow(self) -> bool:
@@ -53,7 +59,7 @@ def examine(system: System, deadline: float | None, options: Options, tick: Tick
 
     :param deadline: when to stop, as time.monotonic() tells it.
     """
-    memory = options.memory or int(available() * _SHARE)
+    memory = options.memory or default_memory()
     most = max(1, memory // _BYTES_A_STATE)
     if options.engine == "reference" or options.is_slow:
         return reference.examine(system, Bounds(deadline, most), tick)
@@ -61,10 +67,15 @@ def examine(system: System, deadline: float | None, options: Options, tick: Tick
     if evidence.stopped != "memory":
         return evidence
     from unpinned.check import compiled  # noqa: PLC0415 - small searches do not wait for LLVM
+    from unpinned.engine.program import UnfitError  # noqa: PLC0415
     from unpinned.engine.search import Limits  # noqa: PLC0415
 
     cores = options.cores or len(os.sched_getaffinity(0))
     try:
-        return compiled.examine(system, Limits(memory, deadline, cores=cores), tick, options.reductions)
+        limits = Limits(memory, deadline, cores=cores, seed=options.seed)
+        kept = None if options.checkpoint is None else compiled.Checkpoints(options.checkpoint, options.resume)
+        return compiled.examine(system, limits, tick, options.reductions, kept)
+    except UnfitError:
+        return reference.examine(system, Bounds(deadline, most), tick)
     except KeyboardInterrupt:  # before the compiled search had begun
         return replace(evidence, stopped="interrupt")

@@ -67,7 +67,8 @@ def search_reduced(full: System, limits: Limits, tick: Callable[[Search], None] 
             except LiftError:
                 unled = True
         complete = search.complete and not search.count(explorer.LIMITS)
-        notes = (*reduced.notes, *program.symmetry.notes[len(reduced.symmetry.notes) :])
+        odds = (odds_note(search.odds),) if search.compact else ()
+        notes = (*odds, *reduced.notes, *program.symmetry.notes[len(reduced.symmetry.notes) :])
         passed = (what for leaf in search.passed() for what in program.leaves[leaf].passed)
         events, reached = covered(passed, search.waited)
         return SafetyResult(
@@ -78,6 +79,14 @@ def search_reduced(full: System, limits: Limits, tick: Callable[[Search], None] 
         )
     finally:
         search.close()
+
+
+def odds_note(odds: float) -> str:
+    """Say what it means that states were told apart by hashes."""
+    return (
+        f"states were told apart by 64-bit hashes: one was missed with a probability of at most {odds:.1e} "
+        "(--seed tries other hashes)"
+    )
 
 
 def _led_back(reduced: Reduced, search: Search) -> tuple[Schedule, str]:

@@ -6,13 +6,21 @@ The questions are answered by the compiled sweeps of sweeps.py; here they are st
 
 from __future__ import annotations
 
+import ctypes
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from typing import Final
 
+from unpinned.engine import explorer
 from unpinned.engine.memory import Array
 from unpinned.engine.search import Search
 from unpinned.engine.steps import MAX_THREADS
+
+#: What fair_cycle() of sweeps.py returns if there is no such cycle, and if it was stopped.
+_NONE: Final = 0xFFFFFFFF
+_STOPPED: Final = 0xFFFFFFFE
 
 
 class Analysis:
@@ -84,24 +92,45 @@ class Analysis:
         return waiting, endless
 
     def endless_fault(self) -> int | None:
-        """Return a first state of a weakly fair cycle at rest on which no fault completes, None if there is none."""
-        kept, bits = Array(self.search.end), Array(self.search.end)
-        found: int | None = None
-        if any(self._sweep(self.code.enter_rest, self._ranges(), (self._common[0], kept.address), buffers=False)):
-            dropped = True
-            while dropped:
-                arguments = (*self._common, kept.address, bits.address)
-                while any(self._sweep(self.code.fair, self._ranges(), arguments)):
-                    pass
-                dropped = any(self._sweep(self.code.drop, self._ranges(), (kept.address, bits.address), buffers=False))
-            for depth in range(self.search.depth + 1):
-                firsts = [kept.read(low, high - low).find(1) + low for low, high in self.search.level(depth)]
-                hits = [at for at, (low, _) in zip(firsts, self.search.level(depth), strict=True) if at >= low]
-                if hits:
-                    found = min(hits)
-                    break
-        kept.close()
-        bits.close()
+        """Return a state of a weakly fair cycle at rest on which no fault completes, None if there is none.
+
+        :raises TimeoutError: if the time of the search is up.
+        """
+        search, end = self.search, self.search.end
+        with ExitStack() as stack:
+
+            def array(size: int) -> int:
+                made = Array(size)
+                stack.callback(made.close)
+                return made.address
+
+            kept = array(end)
+            count = sum(self._sweep(self.code.enter_rest, self._ranges(), (self._common[0], kept), buffers=False))
+            if not count:
+                return None
+            steps = count * search.program.most
+            arrays = (array(4 * end), array(4 * end), array(end), *(array(4 * (count + 1)) for _ in range(4)))
+            arguments = (*self._common, kept, ctypes.addressof(search.control), *arrays, array(4 * steps), array(steps))
+            arguments += search.scratch(0)
+            found = min(self._watched(self.code.fair_cycle, (*part, *arguments)) for part in self._ranges())
+        return None if found == _NONE else found
+
+    def _watched(self, function: Callable[..., int], arguments: tuple[int, ...]) -> int:
+        """Call a function that looks at control[STOP], and stop it when the time of the search is up."""
+        deadline = self.search.limits.deadline
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(function, *arguments)
+            try:
+                while not running.done():
+                    wait([running], timeout=0.05)
+                    if deadline is not None and time.monotonic() > deadline:
+                        break
+            finally:
+                self.search.control[explorer.STOP] = 1
+                found = running.result()
+                self.search.control[explorer.STOP] = 0
+        if found == _STOPPED:
+            raise TimeoutError
         return found
 
     def _ranges(self) -> list[tuple[int, int]]:

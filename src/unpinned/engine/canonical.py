@@ -7,8 +7,8 @@ is the same for a whole orbit decides how much is saved. Here:
 
 - Frames are sorted by a signature that does not depend on the names of frames and exchangeable threads: a sum over
   everything that refers to the frame, each with a number of its own, and with the rest of the thread's slice where a
-  thread refers to it. Two frames with one signature can be exchanged (but for a collision of 64-bit sums), so their
-  order is immaterial.
+  thread refers to it. Frames with one signature can as a rule be exchanged, so that their order is immaterial; where
+  they cannot (frames that refer to each other in rings, a collision of 64-bit sums), an orbit has several forms.
 - Threads that may be exchanged are sorted by their slices, after that.
 - For pages every permutation is tried, and the least state is taken.
 
@@ -31,6 +31,7 @@ from unpinned.ir.program import System, Var
 #: Scratch words before the two states; frames and pages are renamed by tables of 4-bit numbers in one word.
 _STATES: Final = 16
 _MOST: Final = 15
+_MOST_PAGES: Final = 5  # every permutation of them is written out
 _ALL: Final = (1 << 64) - 1
 
 
@@ -56,8 +57,8 @@ class Canon:
         :raises ValueError: if there are too many frames or pages for a table, or an array of frames has no word of
             its own.
         """
-        if max(self.pages, self.frames) > _MOST:
-            raise ValueError(f"more than {_MOST} pages or frames")
+        if self.frames > _MOST or self.pages > _MOST_PAGES:
+            raise ValueError(f"more than {_MOST} frames or {_MOST_PAGES} pages")
         if self.frames > 1:
             self._frames()
         if self.classes:
@@ -261,6 +262,8 @@ class Canon:
                     found.append((t if self._classed(t) else SHARED, part.registers[r], f"register {t} {r}"))
         if any(at.bias > (kind == "page") for _, at, _ in found):
             raise ValueError(f"a field of {kind}s has negative values")
+        if any(at.mask + (kind == "page" and at.bias == 0) > _MOST for _, at, _ in found):
+            raise ValueError(f"a field of {kind}s holds more than {_MOST}")
         return found
 
     def _classed(self, t: int) -> bool:

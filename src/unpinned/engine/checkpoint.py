@@ -3,9 +3,9 @@
 
 What a search finds it only appends: states, parents, hashes, the ends of levels, what was filed. So when the workers
 stand still it is enough to note how far everything goes and to keep a copy of the counters; what is new is written
-beside the search, while the workers run on behind those marks. Each checkpoint appends what is new to the logs,
-has it written to the disk, and then puts a new small file in the place of the old one, `checkpoint.json`, which says how
-far each log counts and has its checksums. A process that is killed at any instant leaves the old file or the new one,
+beside the search, while the workers run on behind those marks. Each checkpoint appends what is new to the logs, has it
+written to the disk, and then puts a new small file in the place of the old one, `checkpoint.json`, which says how far
+each log counts and has its checksums. A process that is killed at any instant leaves the old file or the new one,
 and behind what either counts there are at most bytes that do not count; they are cut off when the search is resumed.
 The table is not written: it is made again from the states.
 
@@ -121,7 +121,7 @@ class Keeper:
         return time.monotonic() - self._begun >= interval and not (self._writer and self._writer.is_alive())
 
     def begin(self, logs: Logs, body: Body, parts: Sequence[Part]) -> None:
-        """Begin to write a checkpoint; the arrays may grow meanwhile, and the logs are not to be touched until `wait`."""
+        """Begin to write a checkpoint; the arrays may grow meanwhile, but the logs are its own until `wait`."""
         self.wait()
         self._begun = time.monotonic()
         self._writer = threading.Thread(target=self._write, args=(logs, body, parts))
@@ -183,11 +183,11 @@ def _sealed(body: Body) -> bytes:
     except PackageNotFoundError:  # run from its sources
         written_by = "unknown"
     text = json.dumps(body | {"format": _FORMAT, "unpinned": written_by}, sort_keys=True)
-    return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}\n".encode()
+    return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode()
 
 
 def _replace(folder: Path, data: bytes) -> None:
-    """Put a new file in the place of the old one, and have that written to the disk; logs that are new are there first."""
+    """Put a new file in the place of the old one, and have that written to the disk, after the names of new logs."""
     _sync_folder(folder)
     name = folder / f"{_NAME}.new"
     file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -217,7 +217,7 @@ def _sync_folder(folder: Path) -> None:
 def _read(folder: Path, key: Mapping[str, object]) -> Body:
     """Read what a checkpoint says, if it is whole and of the same search."""
     try:
-        digest, _, text = (folder / _NAME).read_bytes().strip().partition(b"\n")
+        digest, _, text = (folder / _NAME).read_bytes().partition(b"\n")
     except OSError as error:
         raise _refused(folder, f"{_NAME}: {error.strerror}") from error
     if digest.decode("ascii", "replace") != hashlib.sha256(text).hexdigest():

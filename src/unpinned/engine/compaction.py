@@ -6,12 +6,13 @@ state, its parent and its hash, is written to files: 12 bytes a state, at the en
 given back is made again: from the nearest state before it on its path that is there (the first always can be made),
 forward through those successors whose hashes stand on the path.
 
-What is lost is certainty: a state whose hash is that of another one is taken for seen. Let n be the states stored at the
-end. Up to the first such mistake the search is exact, so it is made on one of at most n + 1 different states, and
-two of them have one hash. If hashes of different states are independent and uniform, two agree with probability 2**-64,
-and any of n * (n + 1) / 2 pairs with at most that many times as much: `odds`. The assumption is the usual one; hash_state()
-of explorer.py mixes each word fully, so that states that differ in few bits, as neighbours do, have unlike hashes, and
-another seed gives other hashes: two searches with different seeds miss the same state with about the product.
+What is lost is certainty: a state whose hash is that of another one is taken for seen. Let n be the states stored at
+the end. Up to the first such mistake the search is exact, so that mistake is made on one of at most n + 1 different
+states, two of which have one hash. If the hashes of different states are independent and uniform, two agree with
+probability 2**-64, and some pair of n * (n + 1) / 2 with at most so many times that: `odds`. The assumption is the
+usual one, and it is one: hash_state() of explorer.py mixes each word fully, so that states which differ in few bits, as
+neighbours do, have unlike hashes, and a seed, mixed as fully, gives others. So a second search with another seed, which
+misses other states, is a second opinion.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def odds(states: int) -> float:
 
 
 class Walker:
-    """Take the steps out of one state, with the compiled explorer itself: a level of one state, in a table of its own."""
+    """Take the steps out of one state with the compiled explorer itself: a level of one state, in a small table."""
 
     def __init__(self, program: Program, seed: int) -> None:
         self.code = program.best

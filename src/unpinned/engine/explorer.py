@@ -9,8 +9,8 @@ plus one; a state whose hash agrees is compared word by word. *Compacted*: an en
 agrees counts as seen, and `prints` keeps the hash of each state by its number. Either way an entry is stored by one
 compare-and-swap, after the state: whoever finds it can read the state, and each state is stored exactly once.
 
-Broken states are not stored: the states that lead to them are filed. A search that ends at the first violation ends with
-the level in which the broken states would stand, one behind the level that is filed; so both engines see the same.
+Broken states are not stored: the states that lead to them are filed. A search that ends at the first violation ends
+with the level in which the broken states would stand, one behind the level that is filed; so both engines see the same.
 
 A chunk is worked on in three rounds, so that memory is asked for before it is needed: expand all of its states, touch
 the table where their successors would stand, then insert them. A worker that stops, does so between chunks: all that
@@ -66,7 +66,7 @@ _NAMES: Final = {
     if name.isupper() and not name.startswith("_") and isinstance(value, int)
 }
 
-_TEXT: Final = '''
+_TEXT: Final = """
 def slot_of(h: u64, size: u64) -> u64:
     return ((h & 0xFFFFFFFF) * size) >> 32
 
@@ -255,7 +255,7 @@ def fingerprint(low: u64, high: u64, seed: u64, states: u64p, prints: u64p) -> u
 def representative(p: u64p, x: u64p) -> u64:
     ALONE
     return 0
-'''
+"""
 
 
 def explorer_source(words: int, most: int, canon: bool, more: str) -> str:
@@ -264,7 +264,7 @@ def explorer_source(words: int, most: int, canon: bool, more: str) -> str:
     With `canon`, canon(p, at, x, s) is called on every successor; its scratch memory stands behind the hashes. `more`
     is text that calls the same functions.
     """
-    names = {**_NAMES, "WORDS": words, "SPARE": BATCH * most}
+    names = {**_NAMES, "RACE": RACE, "LIMITED": LIMITED, "WORDS": words, "SPARE": BATCH * most}
     constants = "\n".join(f"{name} = {value}" for name, value in names.items())
     at = [(f"p[at + {k}]", f"q[b + {k}]") for k in range(words)]
     mixing = "".join(

@@ -57,8 +57,8 @@ class Array:
 def default_memory() -> int:
     """Return the bytes that a search may take if nobody says: half of what is there.
 
-    The other half is for the system's page cache, through which files are written, for the questions that are asked of a
-    search when it has ended (up to 5 bytes a state), and for whatever else runs.
+    The other half is for the system's page cache, through which files are written, for the questions that are asked of
+    a search when it has ended (up to 5 bytes a state), and for whatever else runs.
     """
     return available() // 2
 

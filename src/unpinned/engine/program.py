@@ -29,10 +29,11 @@ from unpinned.reduce.symmetry import Symmetry
 
 #: What is called from outside, with the number of its arguments.
 _SEARCH: Final = {"level": 17, "serial": 17, "advance": 3, "rebuild": 8, "fingerprint": 5, "representative": 2}
-_ANALYSIS: Final = {"lookup": 5, "mark_back": 11, "sweep": 10, "enter_rest": 4, "fair": 11, "drop": 4}
+_ANALYSIS: Final = {"lookup": 5, "mark_back": 11, "sweep": 10, "enter_rest": 4, "fair_cycle": 20}
 _EXPORTS: Final = _SEARCH | _ANALYSIS
 
 
+_MOST_STEPS: Final = 65535
 #: No two states are taken for one.
 NONE: Final = Symmetry((), pages=False, frames=False)
 
@@ -51,8 +52,11 @@ class Code:
     mark_back: Callable[..., int]
     sweep: Callable[..., int]
     enter_rest: Callable[..., int]
-    fair: Callable[..., int]
-    drop: Callable[..., int]
+    fair_cycle: Callable[..., int]
+
+
+class UnfitError(Exception):
+    """A system that the compiled engine has no way to search; the reference engine does."""
 
 
 class Program:
@@ -65,10 +69,10 @@ class Program:
     def __init__(self, system: System, coverage: bool = True, symmetry: Symmetry = NONE) -> None:
         """Write and compile; states that a `symmetry` exchanges are one state.
 
-        :raises ValueError: if the system has more threads than a result has bits for.
+        :raises UnfitError: if it has more threads, or steps out of a state, than the result of succ() has bits for.
         """
         if len(system.threads) > MAX_THREADS:
-            raise ValueError(f"more than {MAX_THREADS} threads")
+            raise UnfitError(f"more than {MAX_THREADS} threads")
         self.system = system
         key = (exact_key(system), coverage, symmetry)
         written = remembered("program", key, lambda: _write(system, coverage, symmetry))
@@ -113,6 +117,8 @@ def _write(system: System, coverage: bool, symmetry: Symmetry) -> _Written:
     chosen = quotient(system, symmetry)
     writer = Writer(chosen.pack, Ranges(system), coverage)
     writer.write()
+    if writer.most > _MOST_STEPS:
+        raise UnfitError(f"more than {_MOST_STEPS} steps out of a state")
     source = "\n".join(writer.lines) + "\n" + chosen.canon
     source += explorer_source(chosen.pack.words, writer.most, bool(chosen.canon), SWEEPS)
     packing = (chosen.pack.rows, chosen.pack.slices, chosen.pack.words)

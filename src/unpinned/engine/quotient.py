@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from unpinned.engine.canonical import Canon
 from unpinned.engine.packing import Kinds, Packing, Slice, packing
 from unpinned.engine.ranges import SHARED, Key
-from unpinned.ir.program import System
+from unpinned.ir.program import System, Var
 from unpinned.reduce.kinds import FRAME, GFN, OFFSET, View, frames, pages, view
 from unpinned.reduce.symmetry import Symmetry
 
@@ -31,6 +31,7 @@ class Quotient:
 
 def quotient(system: System, symmetry: Symmetry) -> Quotient:
     """Use as much of a symmetry as a packed state can express."""
+    symmetry = _expressible(system, symmetry)
     while True:
         of: dict[Key, str] = {}
         if symmetry.frames:
@@ -57,6 +58,35 @@ def quotient(system: System, symmetry: Symmetry) -> Quotient:
             return Quotient(pack, Canon(pack, symmetry.threads, *counts, of).text(), symmetry)
         except ValueError as error:
             symmetry = _without(symmetry, f"pages and frames: {error}", pages=False, frames=False)
+
+
+def _expressible(system: System, symmetry: Symmetry) -> Symmetry:
+    """Give up what moves something that canonical.py has no way to move."""
+    if symmetry.frames:
+        seen = view(system, frames(system))
+        for var, type_ in _held(seen):
+            if type_ == FRAME and var.init != 0 and var in _locals(system):
+                symmetry = _without(symmetry, f"frames: {var.name} begins as a frame", frames=False)
+            elif "frame" in var.per and (type_ == FRAME or var in _locals(system)):
+                symmetry = _without(symmetry, f"frames: {var.name} counts frames and holds some", frames=False)
+    if symmetry.pages:
+        seen = view(system, pages(system))
+        for var, type_ in _held(seen):
+            if type_ in (GFN, OFFSET) and var.size > 1 and var in _locals(system):
+                symmetry = _without(symmetry, f"pages: {var.name} is a local array of pages", pages=False)
+    inner = [var.name for var in system.shared if {"cpu", "vcpu"} & set(var.per[1:])]
+    if inner and symmetry.threads:
+        symmetry = replace(_without(symmetry, f"threads: {inner[0]} does not count CPUs first"), threads=())
+    return symmetry
+
+
+def _held(seen: View) -> list[tuple[Var, str]]:
+    """Return each variable with the type of what it holds."""
+    return [(held.var, held.type) for mine in (seen.shared, *seen.locals) for held in mine.values()]
+
+
+def _locals(system: System) -> frozenset[Var]:
+    return frozenset(var for thread in system.threads for var in thread.locals)
 
 
 def _without(symmetry: Symmetry, note: str, **less: bool) -> Symmetry:

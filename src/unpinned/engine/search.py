@@ -20,25 +20,18 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from unpinned.engine import explorer as x
-from unpinned.engine.canonical import scratch_words
 from unpinned.engine.checkpoint import Body, Keeper, Part
-from unpinned.engine.compaction import Shelf, odds
-from unpinned.engine.logs import Logs
+from unpinned.engine.found import MOST_FILED, MOST_LEVELS, Found
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
-from unpinned.engine.store import Store
-from unpinned.engine.widest import widest
 from unpinned.errors import UsageError
-from unpinned.native import cache
 
 #: Entries of the table may take this share of it; then it grows: is doubled while it is small, then by half.
 _FULL: Final = 0.75
@@ -47,10 +40,8 @@ _SMALL_TABLE: Final = 1 << 23
 _LARGEST_TABLE: Final = 1 << 32
 #: Below so many states a level is not worth waking a second worker.
 _WIDE_LEVEL: Final = 20_000
-#: A file has room for so many states, if they take no more than a small part of the memory.
-_FILED: Final = 1 << 20
-_FILED_SHARE: Final = 16
-_MOST_LEVELS: Final = 1 << 22
+#: What is filed may take this share of the memory.
+_FILED_SHARE: Final = 1 / 16
 #: After so many levels, and when compacted after so many states, the workers stand still.
 _LEVELS_AT_ONCE: Final = 1 << 16
 _STATES_AT_ONCE: Final = 1 << 22
@@ -81,7 +72,7 @@ class Limits:
     interval: float = 60.0
 
 
-class Search:
+class Search(Found):
     """A search: make one, `run` it, and ask what was found; `close` gives its memory back.
 
     `stopped` says why it ended early: "time", "memory", "interrupt" or "". States are named by their numbers. `note` is
@@ -93,36 +84,17 @@ class Search:
 
         :raises UsageError: if the folder cannot be used, or the system grants no address space.
         """
-        self.program = program
         self.limits = limits
-        self.words = program.pack.words
-        self.workers = max(1, limits.cores)
-        self.compact = False
         self.stopped = ""
         self.note = ""
         self.complete = False
         self._built = False
-        self._closing = ExitStack()
+        super().__init__(program, max(1, limits.cores), limits.seed, limits.checkpoint)
         self._keeper = self._keep(fresh=not resumed)
         body = self._keeper.body if self._keeper else None
-        self._logs = Logs(limits.checkpoint, cache.folder())
-        self._closing.callback(self._logs.close)
         try:
-            self._store = Store.make(self.words, self.workers, body["region"] if body else 0)
-            self._closing.callback(self._store.close)
-            self._shelf = Shelf(program, limits.seed, self._store, self._logs)
-            self._control_array = self._array(8 * (x.OWN + x.EACH * self.workers))
-            self.control = (_U64 * (x.OWN + x.EACH * self.workers)).from_address(self._control_array.address)
-            self._levels = self._array(_MOST_LEVELS * 8 * self.workers)
-            self._files = [self._array(_FILED * 4) for _ in range(3)]
-            self._seen = self._array(max(1, len(program.leaves)))
-            batch = x.BATCH * max(1, program.most)
-            sizes = (batch * self.words * 8, (batch + scratch_words(self.words)) * 8, batch * 8)
-            self._buffers = [tuple(self._array(size) for size in sizes) for _ in range(self.workers)]
-            self._buffer_bytes = sum(sizes) * self.workers
+            self._allot(body["region"] if body else 0)
             self._size = _FIRST_TABLE
-            self._table = Array(8)
-            self._closing.callback(lambda: self._table.close())
             self._begin()
             if self._keeper and body:
                 self._take_up(self._keeper, body)
@@ -139,11 +111,6 @@ class Search:
         """
         return cls(program, replace(limits, checkpoint=folder), resumed=True)
 
-    def _array(self, size: int) -> Array:
-        array = Array(size)
-        self._closing.callback(array.close)
-        return array
-
     def _slack(self) -> int:
         """Return how many states may be added after the last look at whether there is room."""
         return self.workers * x.BATCH * max(1, self.program.most)
@@ -155,7 +122,7 @@ class Search:
                 c[x.OWN + x.EACH * w + part] = self._store.first(w)
         c[x.OWN + x.HIGH] = c[x.OWN + x.TAIL] = c[x.TOTAL] = 1
         c[x.TO_END], c[x.DEADLY] = self.limits.to_end, self.limits.deadly
-        c[x.FILED] = max(1, min(_FILED, self.limits.memory // _FILED_SHARE // 12))
+        c[x.FILED] = max(1, min(MOST_FILED, int(self.limits.memory * _FILED_SHARE) // 12))
         c[x.WIDE] = _WIDE_LEVEL if self.workers > 1 else 1 << 62
         self._store.put(0, self.program.first)
         levels = (_U64 * self.workers).from_address(self._levels.address)
@@ -202,7 +169,7 @@ class Search:
             if self._keeper is not None and self._keeper.is_due(self.limits.interval):
                 self._save()
             self._code = self.program.best
-            if self.depth + _LEVELS_AT_ONCE >= _MOST_LEVELS or (c[x.TOTAL] >= c[x.ROOM] and not self._make_room(pool)):
+            if self.depth + _LEVELS_AT_ONCE >= MOST_LEVELS or (c[x.TOTAL] >= c[x.ROOM] and not self._make_room(pool)):
                 self.stopped = "memory"
                 return
 
@@ -273,7 +240,7 @@ class Search:
     def _taken(self) -> int:
         """Return the bytes that are taken without the table, and those that may be for what is filed."""
         c = self.control
-        taken = self._buffer_bytes + 12 * c[x.FILED] + 8 * self.workers * (self.depth + 1)
+        taken = self._allotted + 12 * c[x.FILED] + 8 * self.workers * (self.depth + 1)
         if not self.compact:
             return int(taken + self.states * self._each())
         return int(taken + self._waiting() * self.words * 8 + self._shelf.pending(self._tails()) * 12)
@@ -381,11 +348,12 @@ class Search:
         else:
             insert(store.first(worker), self._tail(worker))
 
-    def _tail(self, worker: int) -> int:
-        return int(self.control[x.OWN + x.EACH * worker + x.TAIL])
-
-    def _tails(self) -> list[int]:
-        return [self._tail(w) for w in range(self.workers)]
+    @property
+    def memory(self) -> int:
+        """Return the bytes that are taken now."""
+        c = self.control
+        filed = sum(min(int(c[counter]), int(c[x.FILED])) for counter in (x.BROKEN, x.LIMITS, x.DEAD))
+        return self._taken() - 12 * int(c[x.FILED]) + 4 * filed + self._size * 8
 
     # ---- checkpoints
 
@@ -460,151 +428,8 @@ class Search:
         if self.states > 1:
             self._size = min(self._size, most)
 
-    # ---- what was found
-
-    @property
-    def states(self) -> int:
-        """Return how many states were stored."""
-        return int(self.control[x.TOTAL])
-
-    @property
-    def transitions(self) -> int:
-        """Return how many steps were taken to states that are not broken."""
-        return sum(int(self.control[x.OWN + x.EACH * w + x.TAKEN]) for w in range(self.workers))
-
-    @property
-    def depth(self) -> int:
-        """Return the number of the last level."""
-        return int(self.control[x.DEPTH])
-
-    @property
-    def frontier(self) -> int:
-        """Return how many states of the next level are known."""
-        own = [x.OWN + x.EACH * w for w in range(self.workers)]
-        return sum(int(self.control[at + x.TAIL] - self.control[at + x.HIGH]) for at in own)
-
-    @property
-    def before(self) -> int:
-        """Return how many states of levels that were searched whole lead to broken ones."""
-        return int(self.control[x.BEFORE])
-
-    def depth_of(self, number: int) -> int:
-        """Return the level of a state."""
-        ends = (_U64 * ((self.depth + 1) * self.workers)).from_address(self._levels.address)
-        own = self._store.owner(number)
-        return bisect_right(range(self.depth + 1), number, key=lambda depth: int(ends[depth * self.workers + own]))
-
-    @property
-    def levels(self) -> list[int]:
-        """Return the number of states of each level."""
-        return [sum(high - low for low, high in self.level(depth)) for depth in range(self.depth + 1)]
-
-    def level(self, depth: int) -> list[tuple[int, int]]:
-        """Return the states of a level: for each worker a range of numbers."""
-        ends = (_U64 * ((self.depth + 1) * self.workers)).from_address(self._levels.address)
-        first = [self._store.first(w) for w in range(self.workers)]
-        if depth:
-            first = [int(ends[(depth - 1) * self.workers + w]) for w in range(self.workers)]
-        return [(first[w], int(ends[depth * self.workers + w])) for w in range(self.workers)]
-
-    @property
-    def waited(self) -> bool:
-        """Tell whether somewhere a CPU had to wait while another went on."""
-        return bool(self.control[x.WAITED])
-
-    def filed(self, counter: int, first: int | None = None) -> list[int]:
-        """Return the states that were filed under BROKEN, LIMITS or DEAD (the `first` so many), by their numbers."""
-        count = min(int(self.control[counter]) if first is None else first, _FILED)
-        array = self._files[(x.BROKEN, x.LIMITS, x.DEAD).index(counter)]
-        return sorted((ctypes.c_uint32 * count).from_address(array.address))
-
-    def count(self, counter: int) -> int:
-        """Return how many states were filed, also those for which the file had no room."""
-        return int(self.control[counter])
-
-    def passed(self) -> list[int]:
-        """Return the numbers of the leaves that were taken; needs a program with coverage."""
-        return [leaf for leaf, taken in enumerate(self._seen.read(0, len(self.program.leaves))) if taken]
-
-    def ranges(self) -> list[tuple[int, int]]:
-        """Return the numbers of all states: for each worker a range."""
-        return [(self._store.first(w), self._tail(w)) for w in range(self.workers)]
-
-    def numbers(self) -> Iterator[int]:
-        """Yield the numbers of all states."""
-        for low, high in self.ranges():
-            yield from range(low, high)
-
-    @property
-    def end(self) -> int:
-        """Return a number that no state reaches."""
-        return max(high for _, high in self.ranges())
-
-    @property
-    def states_at(self) -> int:
-        """Return the address of the states."""
-        return self._store.states.address
-
-    @property
-    def table_at(self) -> int:
-        """Return the address of the table."""
-        return self._table.address
-
-    @property
-    def table_size(self) -> int:
-        """Return the entries of the table, full and free."""
-        return self._size
-
-    @property
-    def mask(self) -> int:
-        """Return the same, under its former name."""
-        return self._size
-
-    def scratch(self, worker: int) -> tuple[int, int, int]:
-        """Return addresses that a worker may write to: paths taken, successors, hashes."""
-        out, hashes, _ = self._buffers[worker]
-        return self._seen.address, out.address, hashes.address
-
-    def state(self, number: int) -> bytes:
-        """Return a state as ir/layout.py lays it out."""
-        return self.program.pack.unpack(self.packed(number))
-
-    def packed(self, number: int) -> tuple[int, ...]:
-        """Return the words of a state; if it was given back, it is made again along its path."""
-        if self._store.is_there(number):
-            return self._store.packed(number)
-        return self._shelf.packed(self.path(number))
-
-    def path(self, number: int) -> list[int]:
-        """Return the numbers of the states on a shortest path from the first state to this one."""
-        parent = self._shelf.parent if self.compact else self._store.parent
-        found = [number]
-        while found[-1] != 0:
-            found.append(parent(found[-1]))
-        return found[::-1]
-
-    def kept(self) -> list[tuple[int, int]]:
-        """Return the numbers of the states that are in memory: for each worker a range."""
-        return list(zip(self._store.given, self._tails(), strict=True))
-
-    def widest(self) -> tuple[str, int]:
-        """Return the variable that takes the most values among the states in memory, or a sample of them, and how many."""
-        return widest(self.program.pack, self.kept(), self._store.packed)
-
-    @property
-    def odds(self) -> float:
-        """Return an upper bound of the probability that a state was missed: 0 unless states were compacted."""
-        return odds(self.states) if self.compact else 0.0
-
-    @property
-    def memory(self) -> int:
-        """Return the bytes that are taken now."""
-        c = self.control
-        filed = sum(min(int(c[counter]), int(c[x.FILED])) for counter in (x.BROKEN, x.LIMITS, x.DEAD))
-        return self._taken() - 12 * int(c[x.FILED]) + 4 * filed + self._size * 8
-
     def close(self) -> None:
         """Give all memory back."""
         if self._keeper is not None:
             self._keeper.wait()
-        self._closing.close()
+        super().close()

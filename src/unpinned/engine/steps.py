@@ -79,7 +79,10 @@ class _Path:
 
 @dataclass(slots=True)
 class Writer:
-    """Write the functions of a system: `lines` is the text, `leaves` the paths; a state has at most `most` successors."""
+    """Write the functions of a system.
+
+    `lines` is the text, `leaves` the paths by number, and no state has more than `most` successors.
+    """
 
     pack: Packing
     ranges: Ranges
@@ -230,9 +233,11 @@ class Writer:
     def _choose(self, target: Local, lo: Expr, hi: Expr, where: Expr, path: _Path) -> int:
         low, high = self.range(lo)[0], self.range(hi)[1]
         name = self.fresh("c")
-        self.line(path.depth, f"for {name} in range({self.value(lo, path)}, {self.value(hi, path)}):")
+        bias = max(0, -low, -self.range(hi)[0])  # range() counts from 0 up: values are unsigned here
+        first, end = (self._plus(bias, self.value(bound, path)) for bound in (lo, hi))
+        self.line(path.depth, f"for {name} in range({first}, {end}):")
         path.depth += 1
-        self._store(target, name, path)
+        self._store(target, self._plus(-bias, name), path)
         if where != TRUE:
             self.line(path.depth, f"if {self.cond(where, path)}:")
             path.depth += 1

@@ -49,13 +49,14 @@ class Store:
             arrays: list[Array] = []
             try:
                 for unit in (words * 8, 4, 8):
-                    arrays.append(Array(wanted * workers * unit))  # noqa: PERF401: what there is when it fails is closed
+                    arrays.append(Array(wanted * workers * unit))  # noqa: PERF401 (what there is then is closed below)
                 return cls(words, wanted, arrays[0], arrays[1], arrays[2], [w * wanted for w in range(workers)])
             except OSError as error:
                 for array in arrays:
                     array.close()
                 if region or wanted <= _LEAST:
-                    what = f"the system grants no {wanted * workers * (words * 8 + 12) >> 20} MiB of address space: {error}"
+                    size = wanted * workers * (words * 8 + 12) >> 20
+                    what = f"the system grants no {size} MiB of address space: {error.strerror}"
                     raise UsageError(what, hint="Raise `ulimit -v`, or vm.overcommit_memory.") from error
                 wanted = wanted // 2 // _ALIGNED * _ALIGNED
 

@@ -237,6 +237,9 @@ def _remarks(result: PlanResult) -> list[str]:
         lines += _wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
         lines += _wrapped(" waived         ", f"{rule}: {reason}")
+    for rung in result.rungs:
+        for note in rung.notes:
+            lines += _wrapped(" note           ", f"{rung.rung.scenario}: {note}")
     if result.interrupted and result.verdict is Verdict.HOLDS:
         lines += _wrapped(" interrupted    ", "after the required part, which holds; the rest was not searched")
     if result.unsearched:
