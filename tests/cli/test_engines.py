@@ -67,3 +67,34 @@ def test_a_cache_that_cannot_be_used_changes_nothing(tmp_path):
     blocked.write_text("no folder", encoding="utf-8")
     ran = unpinned("check", KVM2008, *SCENARIO, env={"UNPINNED_CACHE": str(blocked / "cache")})
     assert (ran.code, ran.err) == (0, "")
+
+
+def test_a_search_goes_on_from_its_checkpoint(tmp_path):
+    scenario = ("--plan", "Kvm2008", "--vcpus", "2", "--ops", "zap,zap", "--checkpoint", tmp_path / "kept")
+    cut = unpinned("check", KVM2008, *scenario, "--time", "1.2")
+    assert cut.code == 3
+    assert "the time was up" in cut.out
+    assert list((tmp_path / "kept").iterdir())
+    whole = unpinned("check", KVM2008, *scenario, "--resume", "--time", "100")
+    assert (whole.code, whole.err) == (0, "")
+    assert "Observation Kvm2008 Never 0 2797372" in whole.out
+    assert not list((tmp_path / "kept").iterdir())  # what has ended need not go on
+
+
+@pytest.mark.parametrize("options", [("--resume",), ("--checkpoint", KVM2008)])
+def test_checkpoints_that_cannot_be(options):
+    ran = unpinned("check", KVM2008, *options)
+    assert ran.code == 2
+    assert ran.err.startswith("unpinned: --")
+    assert "Traceback" not in ran.err
+
+
+def test_a_checkpoint_that_is_damaged_is_refused(tmp_path):
+    scenario = ("--plan", "Kvm2008", "--vcpus", "2", "--ops", "zap,zap", "--checkpoint", tmp_path / "kept")
+    unpinned("check", KVM2008, *scenario, "--time", "1.2")
+    (folder,) = (tmp_path / "kept").iterdir()
+    (folder / "checkpoint.json").write_text("{}", encoding="utf-8")
+    ran = unpinned("check", KVM2008, *scenario, "--resume", "--time", "100")
+    assert ran.code == 2
+    assert str(folder) in ran.err
+    assert "Traceback" not in ran.err

@@ -109,7 +109,7 @@ def test_what_lies_outside_would_be_seen(watched):
     try:
         program.loaded.forget(search.table_at)
         with pytest.raises(NativeError):
-            program.best.lookup(search.states_at, search.table_at, search.mask, 0, search.states_at)
+            program.best.lookup(search.states_at, search.table_at, search.table_size, 0, search.states_at)
         program.loaded.region(search.table_at, 8)
     finally:
         search.close()

@@ -31,6 +31,8 @@ from unpinned.ir.layout import BROKEN
 from unpinned.ir.program import System
 from unpinned.ir.rules import CODES, GRAPH_RULES, LIMIT, severity
 
+#: Seconds between two checkpoints.
+_INTERVAL = 10.0
 #: Seconds for which the full system is searched before the reduced one.
 _UNREDUCED = 1.0
 #: More states than these on shortest paths are not compared for context switches; the first path found is taken.
@@ -67,7 +69,7 @@ def examine(
     exact = bool(system.promised & GRAPH_RULES)
     limits = replace(limits, deadly="deadlock" in system.promised, compact=limits.compact and not exact)
     if checkpoints is not None:
-        limits = replace(limits, checkpoint=checkpoints.of(system))
+        limits = replace(limits, checkpoint=checkpoints.of(system), interval=_INTERVAL)
     search = _begun(system, limits, checkpoints)
     try:
         evidence = _examined(search, limits, tick, reductions)

@@ -4,17 +4,21 @@
 States are numbered where they are stored: each worker appends to a region of its own of `states` (WORDS words a
 state), so that a level is one range of numbers a worker, and chunks of BATCH states are handed out by one counter.
 `table` is open addressing with linear probing, of any size: the lower half of a hash, as a fraction, times the size is
-the slot where it begins. *Exact*: an entry is the upper half of the hash and the state's number
-plus one; a state whose hash agrees is compared word by word. *Compacted*: an entry is the 64-bit hash alone, what
-agrees counts as seen, and `prints` keeps the hash of each state by its number. Either way an entry is stored by one
-compare-and-swap, after the state: whoever finds it can read the state, and each state is stored exactly once.
+the slot where it begins. *Exact*: an entry is the upper half of the hash and the state's number plus one; a state whose
+hash agrees is compared word by word. An entry is stored by one compare-and-swap, after the state: whoever finds it can
+read the state, and each state is stored exactly once. *Compacted*: an entry is the 64-bit hash alone, what agrees
+counts as seen, and `prints` keeps the hash of each state by its number. The entry is stored first, since nobody reads
+the state before the level has ended.
 
 Broken states are not stored: the states that lead to them are filed. A search that ends at the first violation ends
 with the level in which the broken states would stand, one behind the level that is filed; so both engines see the same.
 
-A chunk is worked on in three rounds, so that memory is asked for before it is needed: expand all of its states, touch
-the table where their successors would stand, then insert them. A worker that stops, does so between chunks: all that
-the search is stands in the arrays, so a table can be exchanged, or everything written to disk, whenever no worker runs.
+A chunk is worked on in three rounds, so that memory is asked for before it is needed: expand all of its states and ask
+for the table where their successors would stand; find the slot where each one's hash, or nothing, stands, and ask for
+the state there; insert them from that slot on (an entry never moves, so what stands before it cannot have changed into
+it, and if the slot was free and is not any more, probing goes on there). A worker that stops, does so between chunks:
+all that the search is stands in the arrays, so a table can be exchanged, or everything written to disk, whenever no
+worker runs.
 
 `control` holds the counters (below); worker w's part begins at OWN + w * EACH.
 """
@@ -113,22 +117,27 @@ def insert_exact(states: u64p, parents: u32p, table: u64p, size: u64, tail: u64,
                  sources: u64p, m: u64) -> u64:
     for i in range(m):
         h = hashes[i]
-        e = table[slot_of(h, size)]
-        if e != 0 and (e ^ h) >> 32 == 0:
-            prefetch(states, ((e & 0xFFFFFFFF) - 1) * WORDS)
-    for i in range(m):
-        h = hashes[i]
         slot = slot_of(h, size)
+        e = table[slot]
+        while e != 0 and (e ^ h) >> 32 != 0:
+            slot = next_slot(slot, size)
+            e = table[slot]
+        if e != 0:
+            prefetch(states, ((e & 0xFFFFFFFF) - 1) * WORDS)
+        hashes[i] = ((h >> 32) << 32) | slot
+    for i in range(m):
+        tag = (hashes[i] >> 32) << 32
+        slot = hashes[i] & 0xFFFFFFFF
         e = aload(table, slot)
         while True:
             if e == 0:
                 copy_state(states, tail * WORDS, out, i * WORDS)
                 parents[tail] = sources[i]
-                e = cas(table, slot, 0, ((h >> 32) << 32) | (tail + 1))
+                e = cas(table, slot, 0, tag | (tail + 1))
                 if e == 0:
                     tail += 1
                     break
-            elif (e ^ h) >> 32 == 0 and same_state(states, ((e & 0xFFFFFFFF) - 1) * WORDS, out, i * WORDS):
+            elif (e ^ tag) >> 32 == 0 and same_state(states, ((e & 0xFFFFFFFF) - 1) * WORDS, out, i * WORDS):
                 break
             else:
                 slot = next_slot(slot, size)

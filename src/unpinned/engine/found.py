@@ -168,11 +168,6 @@ class Found:
         """Return the entries of the table, full and free."""
         return self._size
 
-    @property
-    def mask(self) -> int:
-        """Return the same, under its former name."""
-        return self._size
-
     def scratch(self, worker: int) -> tuple[int, int, int]:
         """Return addresses that a worker may write to: paths taken, successors, hashes."""
         out, hashes, _ = self._buffers[worker]

@@ -33,7 +33,7 @@ from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
 from unpinned.errors import UsageError
 
-#: Entries of the table may take this share of it; then it grows: is doubled while it is small, then by half.
+#: Entries of the table may take this share of it; then it grows: fourfold while it is small, then it is doubled.
 _FULL: Final = 0.75
 _FIRST_TABLE: Final = 1 << 12
 _SMALL_TABLE: Final = 1 << 23
@@ -259,7 +259,7 @@ class Search(Found):
         return min(int(self._size * _FULL) - slack, int(c[x.TOTAL]) + min(more, numbers))
 
     def _grown(self) -> int:
-        return self._size * 2 if self._size < _SMALL_TABLE else self._size * 3 // 2
+        return self._size * 4 if self._size < _SMALL_TABLE else self._size * 2
 
     def _most_entries(self) -> int:
         """Return the entries of the largest table that leaves room for the states that fill it."""
