@@ -52,7 +52,7 @@ def search(system: System, options: Options) -> Found:
     """Search a system with the compiled engine: broken rules, and states in which no CPU can go on."""
     program = _program(system, options.reduce)
     memory = int(available() * 0.8)
-    limits = Limits(memory, cores=options.cores)
+    limits = Limits(memory, cores=options.cores, at_once=options.compact, states=options.states)
     found = Search(program, limits)
     wall, cpu = time.perf_counter(), time.process_time()
     found.run()

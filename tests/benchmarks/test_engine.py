@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import FIGURES, Outcome, _against_the_fastest, _raw, kvm
+from benchmarks.figures import FIGURES, SETTING, Outcome, _against_the_fastest, _raw, kvm
 from benchmarks.measure import Limits, Spread
 from benchmarks.peers.drivers import PEERS
 from benchmarks.session import TABLE, Row, Session
@@ -61,14 +61,14 @@ def session(*rows: Row) -> Session:
 
 def test_a_ratio_of_times_is_the_worse_of_wall_and_cpu_against_the_fastest_peer() -> None:
     measure = _against_the_fastest((2, 2, 1, 2, 4), 4)
-    ours = row("unpinned", 1, 1)
+    ours = row(SETTING, 1, 1)
     slow = row("spin", 9, 9)
     assert measure(session(ours, slow)) == Outcome("9.00 times faster than spin", True)
     assert measure(session(ours, slow, row("rumur", 3, 6))) == Outcome("3.00 times faster than rumur", False)
     assert measure(session(ours, slow, row("rumur", 6, 3))) == Outcome("3.00 times faster than rumur", False)
     assert measure(session(ours)) == Outcome("no peer finishes")
-    undecided = Row("unpinned", ours.problem, "undecided", "gave up by itself")
-    assert measure(session(undecided, slow)) == Outcome("unpinned: undecided, gave up by itself", False)
+    undecided = Row(SETTING, ours.problem, "undecided", "gave up by itself")
+    assert measure(session(undecided, slow)) == Outcome(f"{SETTING}: undecided, gave up by itself", False)
 
 
 def test_speed_is_states_in_a_cpu_second_of_the_search_alone() -> None:

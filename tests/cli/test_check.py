@@ -376,7 +376,7 @@ PLAN = {
     "plan", "file", "line", "verdict", "property", "why_undecided", "states", "rungs", "race", "not_promised",
     "waived", "not_looked_for", "null_ops", "not_exercised", "never_reached",
 }  # fmt: skip
-RUNG = {"bounds", "required", "verdict", "property", "states", "depth", "why_undecided"}
+RUNG = {"bounds", "required", "verdict", "property", "states", "depth", "why_undecided", "notes"}
 BOUNDS = {"vcpus", "pages", "frames", "ops"}
 RACE = {
     "property", "also", "sentence", "message", "in", "bounds", "cpus", "steps", "conflict", "cycle",

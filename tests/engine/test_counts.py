@@ -42,7 +42,7 @@ def _compare_random(made: System) -> None:
         compare(made, to_end=to_end, most=3000)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
 @given(systems())
 def test_random_systems(made):
     _compare_random(made)

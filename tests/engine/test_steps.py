@@ -15,7 +15,7 @@ from support.systems import acquire, fork, op, put, system, systems, thread, to
 
 from unpinned.check.successors import compile_system
 from unpinned.engine.packing import packing
-from unpinned.engine.program import Program
+from unpinned.engine.program import Program, UnfitError
 from unpinned.engine.ranges import Ranges
 from unpinned.engine.steps import LIMITED, MAX_THREADS, RACE, Writer
 from unpinned.ir.interp import outcomes
@@ -402,7 +402,7 @@ def test_results_have_room_for_as_many_threads_as_are_let_in():
         return system([_bits(count)], [thread(f"t{t}", [_flip(t)], ends=bool(t % 2)) for t in range(count)])
 
     assert assert_steps(many(MAX_THREADS), most=200, every_leaf=False) >= 200
-    with pytest.raises(ValueError, match="threads"):
+    with pytest.raises(UnfitError, match="threads"):
         Program(many(MAX_THREADS + 1))
 
 

@@ -57,7 +57,8 @@ class Limits:
 
     `to_end` searches past violations; `deadly` makes a state in which no CPU can go on one. `compact` lets states be
     told apart by their hashes alone when memory runs short, `at_once` from the beginning. `seed` gives other hashes.
-    With `checkpoint`, a folder, the search is written there every `interval` seconds, and when it ends.
+    More than `states` end it, undecided. With `checkpoint`, a folder, the search is written there every `interval`
+    seconds, and when it ends.
     """
 
     memory: int
@@ -70,12 +71,13 @@ class Limits:
     at_once: bool = False
     checkpoint: Path | None = None
     interval: float = 60.0
+    states: int | None = None
 
 
 class Search(Found):
     """A search: make one, `run` it, and ask what was found; `close` gives its memory back.
 
-    `stopped` says why it ended early: "time", "memory", "interrupt" or "". States are named by their numbers. `note` is
+    `stopped` says why it ended early: "time", "memory", "states", "interrupt" or "". States are named by their numbers. `note` is
     a sentence on what went wrong with a file, if something did.
     """
 
@@ -207,6 +209,9 @@ class Search(Found):
                     tick(self)
                 if self.limits.deadline is not None and time.monotonic() > self.limits.deadline and pending:
                     self.stopped = "time"
+                    self.control[x.STOP] = 1
+                elif self.limits.states is not None and self.states > self.limits.states and pending:
+                    self.stopped = "states"
                     self.control[x.STOP] = 1
                 elif pending and self._keeper is not None and self._keeper.is_due(self.limits.interval):
                     self.control[x.STOP] = 1
