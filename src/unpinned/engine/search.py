@@ -77,8 +77,8 @@ class Limits:
 class Search(Found):
     """A search: make one, `run` it, and ask what was found; `close` gives its memory back.
 
-    `stopped` says why it ended early: "time", "memory", "states", "interrupt" or "". States are named by their numbers. `note` is
-    a sentence on what went wrong with a file, if something did.
+    `stopped` says why it ended early: "time", "memory", "states", "interrupt" or "". States are named by their numbers.
+    `note` is a sentence on what went wrong with a file, if something did.
     """
 
     def __init__(self, program: Program, limits: Limits, *, resumed: bool = False) -> None:
