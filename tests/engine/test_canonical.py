@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
+from support.orbits import Orbits, explore_quotient
 from support.searching import DRIVERS
 from support.symmetric import kvm_seq_counted, kvm_seq_free, small, symmetric_systems
 from support.systems import fork, op, put, thread, to
@@ -30,7 +31,6 @@ from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.native.machine import compile_module, load
 from unpinned.plan.reading.classes import read_plans
-from unpinned.reduce.orbits import Orbits, explore_quotient
 from unpinned.reduce.symmetry import Symmetry, find_symmetry
 
 #: Words before a state and before the scratch memory, to see that `at` and `s` are heeded.

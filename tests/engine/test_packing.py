@@ -18,7 +18,7 @@ from unpinned.check.successors import compile_system
 from unpinned.engine.dirty import dirty_locals
 from unpinned.engine.packing import WORD, Field, Packing, packing, width
 from unpinned.engine.quotient import quotient
-from unpinned.engine.ranges import SHARED, Ranges
+from unpinned.ir.bounds import bounds
 from unpinned.ir.layout import BROKEN
 from unpinned.ir.program import Choose, Const, Local, Shared, System, Var
 from unpinned.mm.system import build
@@ -130,22 +130,22 @@ def test_a_bound_is_found_from_what_is_stored_and_no_wider():
     copy = to(0, put(Shared("s.copy"), op("?:", Shared("s.flag"), 6, Shared("s.flag"))))
     shared = [Var(f"s.{name}", "int", 0, 255) for name in ("n", "flag", "copy", "still")]
     made = system(shared, [thread(name, [body], ends=False) for name, body in (("a", up), ("b", flag), ("c", copy))])
-    found = Ranges(made).found
-    assert found[SHARED, "s.flag"] == (0, 1)
-    assert found[SHARED, "s.copy"] == (0, 6)
-    assert found[SHARED, "s.still"] == (0, 0)
-    assert found[SHARED, "s.n"] == (0, 255)  # a bound that grows is given up: conditions are not looked at
+    found = bounds(made)
+    assert found[True, "s.flag"] == (0, 1)
+    assert found[True, "s.copy"] == (0, 6)
+    assert found[True, "s.still"] == (0, 0)
+    assert found[True, "s.n"] == (0, 255)  # a bound that grows is given up: conditions are not looked at
     assert_packs(made)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(systems())
 def test_no_value_leaves_its_bounds(made):
-    found, lay = Ranges(made).found, packing(made).lay
+    found, lay = bounds(made), packing(made).lay
     for state in reached(made, 300):
-        for t, slots in ((SHARED, lay.shared), *enumerate(lay.locals)):
+        for shared, slots in ((True, lay.shared), *((False, own) for own in lay.locals)):
             for name, slot in slots.items():
-                low, high = found[t, name]
+                low, high = found[shared, name]
                 assert all(low <= state[slot.at + i] - slot.bias <= high for i in range(slot.var.size))
 
 

@@ -16,8 +16,8 @@ from support.systems import acquire, fork, op, put, system, systems, thread, to
 from unpinned.check.successors import compile_system
 from unpinned.engine.packing import packing
 from unpinned.engine.program import Program, UnfitError
-from unpinned.engine.ranges import Ranges
 from unpinned.engine.steps import LIMITED, MAX_THREADS, RACE, Writer
+from unpinned.ir.bounds import bounds
 from unpinned.ir.interp import outcomes
 from unpinned.ir.layout import BROKEN, initial
 from unpinned.ir.program import (
@@ -43,7 +43,7 @@ class Steps:
 
     def __init__(self, made: System, *, debug: bool) -> None:
         self.pack = packing(made)
-        writer = Writer(self.pack, Ranges(made), coverage=True)
+        writer = Writer(self.pack, bounds(made), coverage=True)
         writer.write()
         self.source = "\n".join(writer.lines) + "\n"
         self.leaves = len(writer.leaves)

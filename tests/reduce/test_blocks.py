@@ -313,7 +313,7 @@ WRITER = straight(acquire(L), put(X, 1), put(X, 0), put(L, 0))
 def test_a_lock_that_somebody_looks_at_is_none() -> None:
     full = made(straight(acquire(L), put(X, 1), put(L, 0)), straight(never(L)))
     assert not breaks(glued(full, 0, 0, 2))
-    not_a_lock(full, "looked at (dir/plan.py:1)", 2)
+    not_a_lock(full, "looked at (plan.py:1)", 2)
 
 
 def test_a_lock_that_is_waited_for_and_not_taken_is_none() -> None:
@@ -395,7 +395,7 @@ def test_a_block_does_not_grow_without_bound() -> None:
     merged, notes = merge_blocks(made(steps, straight(put(Y, 1))))
     assert all(len(list(leaves(step.body))) <= MAX_PATHS for step in merged.threads[0].steps)
     assert len(notes) >= 1
-    assert "ends early: it would have too many ways to go (dir/plan.py:" in notes[0]
+    assert "ends early: it would have too many ways to go (plan.py:" in notes[0]
     assert search(merged).complete
 
 

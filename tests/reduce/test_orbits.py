@@ -11,6 +11,7 @@ from itertools import product
 import pytest
 from hypothesis import HealthCheck, Phase, assume, event, given, settings
 from support.made_plans import made_plans, read_made
+from support.orbits import Orbits, explore_quotient, moves
 from support.searching import DRIVERS
 from support.symmetric import kvm_seq_counted, kvm_seq_free, symmetric_systems
 from support.systems import systems
@@ -22,7 +23,6 @@ from unpinned.ir.program import System
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
-from unpinned.reduce.orbits import Orbits, explore_quotient, moves
 from unpinned.reduce.symmetry import Symmetry, find_symmetry
 
 

@@ -240,7 +240,7 @@ def test_two_snapshots_that_are_compared() -> None:
 
 def test_a_constant() -> None:
     stays(made(straight(same(op("!=", SEQ, 2))), straight(BUMP, BUMP)), "used otherwise than in == or !=")
-    stays(made(straight(TAKE, same(op("==", S, 0))), straight(BUMP)), "(dir/plan.py:2)")
+    stays(made(straight(TAKE, same(op("==", S, 0))), straight(BUMP)), "(plan.py:2)")
 
 
 def test_parity() -> None:
@@ -259,7 +259,7 @@ def test_truth() -> None:
 def test_a_counter_that_shrinks() -> None:
     """Down and up again: the snapshot is what the counter is, though it has moved."""
     full = made(READER, straight(BUMP, put(SEQ, op("-", SEQ, 1))))
-    stays(full, "does not only grow (dir/plan.py:2)")
+    stays(full, "does not only grow (plan.py:2)")
     stays(made(READER, straight(BUMP, put(SEQ, op("+", SEQ, -1)))), "does not only grow")
     stays(made(READER, straight(BUMP, put(SEQ, op("+", SEQ, 0)))), "does not only grow")
     stays(made(READER, straight(BUMP, put(SEQ, 0))), "does not only grow")
@@ -270,7 +270,7 @@ def test_a_bump_that_may_be_lost() -> None:
     """CPU0 reads 0; CPU1 bumps to 1; CPU2 takes 1; CPU0 stores 1: CPU2's snapshot is what the counter is."""
     lost = straight(put(T, SEQ), put(SEQ, op("+", T, 1)))
     full = made(lost, straight(BUMP), READER)
-    stays(full, "one bump be lost (dir/plan.py:2)")
+    stays(full, "one bump be lost (plan.py:2)")
     other = Shared("plan.lock")
     unlike = straight(acquire(other), *(step.stmts for step in lost), put(other, 0))
     stays(made(unlike, straight(BUMP), READER), "one bump be lost")
@@ -284,19 +284,19 @@ def test_a_snapshot_that_is_stored() -> None:
 def test_a_snapshot_that_may_hold_something_else() -> None:
     """7 is no value of the counter yet, and will be one."""
     other = [fork(A, to(1, put(S, 7)), to(1, TAKE), Choose(A, Const(0), Const(2))), to(2, same(op("==", S, SEQ)))]
-    stays(made(other, straight(BUMP)), "own.s may hold something else (dir/plan.py:1)")
+    stays(made(other, straight(BUMP)), "own.s may hold something else (plan.py:1)")
     chosen = straight(TAKE, Choose(S, Const(0), Const(2)), same(op("==", S, SEQ)))
-    stays(made(chosen, straight(BUMP)), "own.s may hold something else (dir/plan.py:2)")
+    stays(made(chosen, straight(BUMP)), "own.s may hold something else (plan.py:2)")
 
 
 def test_a_snapshot_that_might_not_be_set() -> None:
     """At first it equals the counter, which no snapshot of it does."""
     unset = [fork(A, to(1), to(1, TAKE), Choose(A, Const(0), Const(2))), to(2, put(X, op("==", S, SEQ)))]
-    stays(made(unset, straight(BUMP)), "own.s is used where it might not be set (dir/plan.py:2)")
+    stays(made(unset, straight(BUMP)), "own.s is used where it might not be set (plan.py:2)")
     again = straight(TAKE, put(S, 0), put(X, op("==", S, SEQ)))
-    stays(made(again, straight(BUMP), resets=False), "own.s is used where it might not be set (dir/plan.py:3)")
+    stays(made(again, straight(BUMP), resets=False), "own.s is used where it might not be set (plan.py:3)")
     copied = straight(put(T, S), TAKE, put(X, op("==", T, SEQ)))
-    stays(made(copied, straight(BUMP)), "own.s is used where it might not be set (dir/plan.py:1)")
+    stays(made(copied, straight(BUMP)), "own.s is used where it might not be set (plan.py:1)")
 
 
 def test_an_index_a_sum_and_an_array() -> None:
@@ -337,5 +337,5 @@ def test_a_name_that_is_taken() -> None:
 def test_other_counters_are_told_of_and_left() -> None:
     """A count that goes up and down, beside a sequence counter."""
     reduced, notes = abstract_counters(kvm_seq(1, 1, 1, 1, 2))
-    assert notes == ("plan.count stays a number: it does not only grow (dir/plan.py:17)",)
+    assert notes == ("plan.count stays a number: it does not only grow (plan.py:17)",)
     assert names(reduced) == {"mm.spte", "mm.pte", "mm.owner", "plan.count", "plan.lock", "stale.own.s"}

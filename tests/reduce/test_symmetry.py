@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from support.orbits import Orbits, explore_quotient
 from support.searching import DRIVERS
 from support.symmetric import small
 from support.systems import fork, op, put, thread, to
@@ -21,7 +22,6 @@ from unpinned.ir.program import Check, Choose, Const, Expr, Local, Shared, Syste
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
-from unpinned.reduce.orbits import Orbits, explore_quotient
 from unpinned.reduce.symmetry import Symmetry, find_symmetry
 
 G, H, P, B = (Local(f"own.{name}") for name in "ghpb")

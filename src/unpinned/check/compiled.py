@@ -204,6 +204,8 @@ class _Found:
         leaves = search.program.leaves
         events, reached = covered((what for leaf in search.passed() for what in leaves[leaf].passed), search.waited)
         notes: tuple[str, ...] = (odds_note(search.odds),) if search.compact else ()
+        if search.note:
+            notes += (search.note,)
         if stopped == "memory":
             name, values = search.widest()
             notes += (f"{name} takes the most values, {values} at least: lower what makes them",)

@@ -22,6 +22,7 @@ from unpinned.ir.program import (
     Cover,
     Expr,
     Goto,
+    Leaf,
     Local,
     Mark,
     Op,
@@ -34,16 +35,6 @@ from unpinned.ir.program import (
 from unpinned.ir.rules import CODES, LIMIT
 
 Step = Callable[[bytes, list[tuple[int, bytes]]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A path through a step: its thread, its step, the rule that it breaks (or none), and what it ran through."""
-
-    thread: int
-    step: int
-    broken: str | None
-    passed: tuple[Cover | Mark, ...]
 
 
 @dataclass(frozen=True, slots=True)

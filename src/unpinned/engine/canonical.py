@@ -24,8 +24,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from unpinned.engine.packing import Field, Packing, Row
-from unpinned.engine.ranges import SHARED, Key
+from unpinned.engine.packing import SHARED, Field, Key, Packing, Row
 from unpinned.ir.program import System, Var
 
 #: Scratch words before the two states; frames and pages are renamed by tables of 4-bit numbers in one word.

@@ -9,10 +9,8 @@ dirty at the same place may share their bits. Nothing is assumed about dead loca
 
 from __future__ import annotations
 
+from unpinned.ir.liveness import Cell
 from unpinned.ir.program import Body, Branch, Choose, Const, Goto, Local, Set, Stmt, Thread
-
-#: A local variable and the element.
-Cell = tuple[str, int]
 
 
 def dirty_locals(thread: Thread) -> list[frozenset[Cell] | None]:

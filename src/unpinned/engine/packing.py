@@ -16,12 +16,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from unpinned.engine.dirty import Cell, dirty_locals
-from unpinned.engine.ranges import SHARED, Key, Ranges
+from unpinned.engine.dirty import dirty_locals
+from unpinned.ir.bounds import Interval, Name, bounds
 from unpinned.ir.layout import Layout, layout
+from unpinned.ir.liveness import Cell
 from unpinned.ir.program import System, Var
 
 WORD: Final = 64
+
+#: A thread's number, or SHARED, and a variable's name.
+Key = tuple[int, str]
+SHARED: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,12 +185,12 @@ def packing(system: System, kinds: Kinds = _ANY) -> Packing:
 
     :raises PlanError: as ir/layout.py does.
     """
-    ranges = Ranges(system)
+    found = bounds(system)
     owned: dict[int, list[tuple[Var, int, int]]] = {t: [] for t in range(len(system.threads))}
     free: list[tuple[int, str, int, int]] = []
     classed = {t for group in kinds.classes for t in group}
     for var in system.shared:
-        bits, _ = width(*ranges.found[SHARED, var.name])
+        bits, _ = width(*found[True, var.name])
         for row, first, count in _pieces(system, var, WORD // bits, bool(kinds.classes) or kinds.renamed):
             if var.per[:1] in (("vcpu",), ("cpu",)) and row in classed:
                 owned[row].append((var, first, count))
@@ -195,9 +200,9 @@ def packing(system: System, kinds: Kinds = _ANY) -> Packing:
     chunks: dict[str, list[Chunk]] = {var.name: [] for var in system.shared}
     slices: list[Slice] = []
     for t in range(len(system.threads)):
-        draft = _draft(system, t, ranges, kinds)
+        draft = _draft(system, t, found, kinds)
         widths = [draft.pc, *(bits for bits, _ in draft.registers)]
-        widths += [width(*ranges.found[SHARED, var.name])[0] * count for var, _, count in owned[t]]
+        widths += [width(*found[True, var.name])[0] * count for var, _, count in owned[t]]
         places, parts = _side_by_side(widths, words)
         (word, shift), *rest = places
         registers = [Field(*at, *bits) for at, bits in zip(rest, draft.registers, strict=False)]
@@ -208,7 +213,7 @@ def packing(system: System, kinds: Kinds = _ANY) -> Packing:
         chunks[name].append(Chunk(first, count, *words.place(-size)))
     rows = {}
     for var in system.shared:
-        bits, bias = width(*ranges.found[SHARED, var.name])
+        bits, bias = width(*found[True, var.name])
         rows[var.name] = Row(var, bits, bias, tuple(sorted(chunks[var.name], key=lambda chunk: chunk.first)))
     return Packing(system, layout(system), rows, tuple(slices), len(words.used))
 
@@ -254,7 +259,7 @@ class _Draft:
     held: dict[int, dict[Cell, int]]
 
 
-def _draft(system: System, t: int, ranges: Ranges, kinds: Kinds) -> _Draft:
+def _draft(system: System, t: int, found: Mapping[Name, Interval], kinds: Kinds) -> _Draft:
     thread = system.threads[t]
     sizes = {var.name: var.size for var in thread.locals}
     dirty = {place: cells for place, cells in enumerate(dirty_locals(thread)) if cells is not None}
@@ -266,7 +271,7 @@ def _draft(system: System, t: int, ranges: Ranges, kinds: Kinds) -> _Draft:
     widths: dict[Cell, tuple[int, int]] = {}
     kind: dict[Cell, object] = {}
     for cell in together:
-        low, high = ranges.found[t, cell[0]]
+        low, high = found[False, cell[0]]
         of = kinds.of.get((t, cell[0]), "plain")
         widths[cell] = width(min(low, -1), high) if of == "page" else width(low, high)
         # Cells that share a register are renamed alike; the elements of an array change places, and share none.

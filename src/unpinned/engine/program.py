@@ -17,12 +17,12 @@ from unpinned.engine.canonical import scratch_words
 from unpinned.engine.explorer import explorer_source
 from unpinned.engine.packing import Packing, Row, Slice
 from unpinned.engine.quotient import quotient
-from unpinned.engine.ranges import Ranges
-from unpinned.engine.steps import MAX_THREADS, Leaf, Writer
+from unpinned.engine.steps import MAX_THREADS, Writer
 from unpinned.engine.sweeps import SWEEPS
+from unpinned.ir.bounds import bounds
 from unpinned.ir.digest import exact_key
 from unpinned.ir.layout import initial, layout
-from unpinned.ir.program import System
+from unpinned.ir.program import Leaf, System
 from unpinned.native import cache, machine
 from unpinned.native.cache import remembered
 from unpinned.reduce.symmetry import Symmetry
@@ -115,7 +115,7 @@ _Written = tuple[tuple[dict[str, Row], tuple[Slice, ...], int], Symmetry, str, t
 def _write(system: System, coverage: bool, symmetry: Symmetry) -> _Written:
     """Write the whole source."""
     chosen = quotient(system, symmetry)
-    writer = Writer(chosen.pack, Ranges(system), coverage)
+    writer = Writer(chosen.pack, bounds(system), coverage)
     writer.write()
     if writer.most > _MOST_STEPS:
         raise UnfitError(f"more than {_MOST_STEPS} steps out of a state")

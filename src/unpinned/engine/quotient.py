@@ -11,8 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from unpinned.engine.canonical import Canon
-from unpinned.engine.packing import Kinds, Packing, Slice, packing
-from unpinned.engine.ranges import SHARED, Key
+from unpinned.engine.packing import SHARED, Key, Kinds, Packing, Slice, packing
 from unpinned.ir.program import System, Var
 from unpinned.reduce.kinds import FRAME, GFN, OFFSET, View, frames, pages, view
 from unpinned.reduce.symmetry import Symmetry

@@ -18,12 +18,13 @@ counts) and whether it is not done. A step that breaks gives no successor.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from unpinned.engine.dirty import Cell
 from unpinned.engine.packing import Chunk, Field, Packing, Row
-from unpinned.engine.ranges import Interval, Ranges
+from unpinned.ir.bounds import Interval, Name, interval, name_of
+from unpinned.ir.liveness import Cell
 from unpinned.ir.program import (
     TRUE,
     Body,
@@ -33,6 +34,7 @@ from unpinned.ir.program import (
     Cover,
     Expr,
     Goto,
+    Leaf,
     Local,
     Mark,
     Op,
@@ -51,16 +53,6 @@ MAX_THREADS: Final = 12
 _ALL: Final = (1 << 64) - 1
 #: What is added to both sides of a comparison in which a side may be negative: values are unsigned here.
 _OFFSET: Final = 1 << 32
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A path through a step: what it ran through, and the rule that it breaks, if it does."""
-
-    thread: int
-    step: int
-    broken: str | None
-    passed: tuple[Cover | Mark, ...]
 
 
 @dataclass(slots=True)
@@ -85,7 +77,7 @@ class Writer:
     """
 
     pack: Packing
-    ranges: Ranges
+    bounds: Mapping[Name, Interval]
     coverage: bool
     lines: list[str] = field(default_factory=list)
     leaves: list[Leaf] = field(default_factory=list)
@@ -371,7 +363,7 @@ class Writer:
 
     def range(self, expr: Expr) -> Interval:
         """Return bounds of an expression's value."""
-        return self.ranges.of(expr, self.thread)
+        return interval(expr, lambda ref: self.bounds[name_of(ref)])
 
     def _read_local(self, name: str, index: Expr | None, path: _Path) -> str:
         first, rest = _affine(index)

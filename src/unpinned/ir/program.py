@@ -173,6 +173,16 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True)
+class Leaf:
+    """A path through a step, as engines number them: the rule that it breaks (or none), and what it ran through."""
+
+    thread: int
+    step: int
+    broken: str | None
+    passed: tuple[Cover | Mark, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One atomic step: its tree, where it stands in the source, in which method, and the locks held before it.
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from unpinned.ir.bounds import Interval, Name, bounds, interval, statements
 from unpinned.ir.liveness import live_locals
 from unpinned.ir.program import (
     Body,
@@ -41,7 +42,6 @@ from unpinned.ir.program import (
     leaves,
     reads,
 )
-from unpinned.reduce.bounds import Interval, Name, bounds, interval, statements
 
 PLAIN, GFN, OFFSET, FRAME, CPU = "plain", "gfn", "offset gfn", "page", "cpu"
 

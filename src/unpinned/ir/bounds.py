@@ -17,8 +17,8 @@ Interval = tuple[int, int]
 #: What a reference is called here: whether it is shared, and its name.
 Name = tuple[bool, str]
 
-#: Rounds after which a bound that still grows becomes the declared one.
-_PATIENCE = 3
+#: How often a bound may grow before it becomes the declared one.
+_PATIENCE = 4
 
 
 def name_of(ref: Local | Shared) -> Name:
@@ -39,16 +39,18 @@ def bounds(system: System) -> Mapping[Name, Interval]:
     for thread in system.threads:
         for step in thread.steps:
             stores += [stmt for stmt in statements(step.body) if isinstance(stmt, Set | Choose)]
-    changed, rounds = True, 0
+    grown = dict.fromkeys(found, 0)
+    changed = True
     while changed:
-        changed, rounds = False, rounds + 1
+        changed = False
         for stmt in stores:
             if not isinstance(stmt, Set | Choose):
                 continue
             name = name_of(stmt.target)
             now = _meet(_hull(found[name], _stored(stmt, found)), declared[name])
             if now != found[name]:
-                found[name] = now if rounds <= _PATIENCE else declared[name]
+                grown[name] += 1
+                found[name] = now if grown[name] < _PATIENCE else declared[name]
                 changed = True
     return found
 
