@@ -22,6 +22,8 @@ from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 
 AMPLE = Limits(1 << 30, to_end=True)
+#: Bytes that each worker takes however small the search is, with two words a state.
+EACH_WORKER = 16 * explorer.RECENT + 8 * explorer.STASH
 
 
 @cache
@@ -55,12 +57,12 @@ def test_hashes_alone_give_the_exact_counts(bound, states, cores):
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-@pytest.mark.parametrize("memory", range(1_300_000, 2_600_000, 100_000))
+@pytest.mark.parametrize("memory", range(1_300_000, 2_500_000, 100_000))
 def test_the_switch_may_come_anywhere(memory, cores):
     """Bounds from half to nearly all of what the exact search takes: the switch falls into many levels."""
     made = program(2, 2, 1, 1, 3)
     exact = found(made, AMPLE)
-    compacted = found(made, replace(AMPLE, memory=memory, cores=cores))
+    compacted = found(made, replace(AMPLE, memory=memory + cores * EACH_WORKER, cores=cores))
     assert compacted == exact | {"compact": True}
 
 
@@ -97,7 +99,7 @@ def test_the_path_to_a_race_that_was_found_after_the_switch_can_be_replayed(core
     made = program(2, 2, 1, 1, 3, literal=True)
     successors = compile_system(made.system)
     exact = found(made, replace(AMPLE, to_end=False))
-    search = Search(made, replace(AMPLE, memory=760_000, to_end=False, cores=cores))
+    search = Search(made, replace(AMPLE, memory=760_000 + cores * EACH_WORKER, to_end=False, cores=cores))
     search.run()
     assert not search.stopped
     assert search.compact

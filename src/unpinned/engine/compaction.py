@@ -59,7 +59,7 @@ class Walker:
         self.hashes = (_U64 * (most + scratch_words(self.words)))()
         self.sources = (_U64 * most)()
 
-    def steps(self, state: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    def steps(self, state: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
         """Return the successors of a packed state, by their hashes."""
         at = ctypes.addressof
         c = self.control
@@ -68,8 +68,9 @@ class Walker:
         c[x.TOTAL], c[x.ROOM], c[x.TO_END] = 1, 1 << 62, 1
         c[x.OWN + x.HIGH] = c[x.OWN + x.TAIL] = 1
         self.states[: self.words] = list(state)
+        self.recent = (_U64 * (x.RECENT * self.words))(*state * x.RECENT)
         stored = (at(self.states), at(self.parents), at(self.prints), at(table), self.size, at(c))
-        buffers = (at(self.out), at(self.hashes), at(self.sources))
+        buffers = (at(self.out), at(self.hashes), at(self.sources), at(self.recent))
         self.code.level(0, 1, 0, self.seed, *stored, 0, 0, 0, at(self.seen), *buffers)
         end = c[x.OWN + x.TAIL]
         self.code.fingerprint(1, end, self.seed, at(self.states), at(self.prints))

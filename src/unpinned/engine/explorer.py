@@ -3,22 +3,23 @@
 
 States are numbered where they are stored: each worker appends to a region of its own of `states` (WORDS words a
 state), so that a level is one range of numbers a worker, and chunks of BATCH states are handed out by one counter.
-`table` is open addressing with linear probing, of any size: the lower half of a hash, as a fraction, times the size is
-the slot where it begins. *Exact*: an entry is the upper half of the hash and the state's number plus one; a state whose
-hash agrees is compared word by word. An entry is stored by one compare-and-swap, after the state: whoever finds it can
-read the state, and each state is stored exactly once. *Compacted*: an entry is the 64-bit hash alone, what agrees
-counts as seen, and `prints` keeps the hash of each state by its number. The entry is stored first, since nobody reads
-the state before the level has ended.
+`table` is open addressing with linear probing, of any size: the upper half of a hash, as a fraction, times the size is
+the slot where it begins, so that a table can grow where it stands (table.py). *Exact*: an entry is the upper half of
+the hash and the state's number plus one; a state whose hash agrees is compared word by word. An entry is stored by one
+compare-and-swap, after the state: whoever finds it can read the state, and each state is stored exactly once.
+*Compacted*: an entry is the 64-bit hash alone, what agrees counts as seen, and `prints` keeps the hash of each state by
+its number. The entry is stored first, since nobody reads the state before the level has ended.
 
 Broken states are not stored: the states that lead to them are filed. A search that ends at the first violation ends
 with the level in which the broken states would stand, one behind the level that is filed; so both engines see the same.
 
-A chunk is worked on in three rounds, so that memory is asked for before it is needed: expand all of its states and ask
-for the table where their successors would stand; find the slot where each one's hash, or nothing, stands, and ask for
-the state there; insert them from that slot on (an entry never moves, so what stands before it cannot have changed into
-it, and if the slot was free and is not any more, probing goes on there). A worker that stops, does so between chunks:
-all that the search is stands in the arrays, so a table can be exchanged, or everything written to disk, whenever no
-worker runs.
+A chunk is worked on in rounds, so that memory is asked for before it is needed: expand all of its states, and leave out
+what the worker found shortly before (`recent`, by the lower bits of the hash: whatever stands there is in the table,
+or will be when the chunk is done); ask for the table where the other successors would stand; find the slot where each
+one's hash, or nothing, stands, and ask for the state there; insert them from that slot on (an entry never moves, so
+what stands before it cannot have changed into it, and if the slot was free and is not any more, probing goes on there).
+A worker that stops, does so between chunks: all that the search is stands in the arrays, so the table can grow, or
+everything be written to disk, whenever no worker runs.
 
 `control` holds the counters (below); worker w's part begins at OWN + w * EACH.
 """
@@ -58,6 +59,11 @@ TAKEN: Final = 3
 BATCH: Final = 64
 #: How far ahead memory is asked for when a table is rebuilt.
 AHEAD: Final = 24
+#: The first slots, which are emptied first when a table grows, and how many entries can be put aside then.
+FLOOR: Final = 1 << 12
+STASH: Final = 2 * FLOOR
+#: How many states a worker remembers of those that it found last; a power of two.
+RECENT: Final = 1 << 13
 
 #: Odd numbers without a pattern, and one that a seed is added to.
 _C1: Final = 0x9E3779B97F4A7C15
@@ -72,7 +78,7 @@ _NAMES: Final = {
 
 _TEXT: Final = """
 def slot_of(h: u64, size: u64) -> u64:
-    return ((h & 0xFFFFFFFF) * size) >> 32
+    return ((h >> 32) * size) >> 32
 
 
 def next_slot(slot: u64, size: u64) -> u64:
@@ -87,8 +93,10 @@ def file_state(file: u32p, control: u64p, counter: u64, state: u64) -> u64:
 
 
 def expand(states: u64p, low: u64, high: u64, out: u64p, hashes: u64p, sources: u64p, seed: u64, table: u64p,
-           size: u64, control: u64p, broken: u32p, limits: u32p, dead: u32p, seen: u8p) -> u64:
+           size: u64, control: u64p, own: u64, broken: u32p, limits: u32p, dead: u32p, seen: u8p,
+           recent: u64p) -> u64:
     m = 0
+    taken = 0
     for head in range(low, high):
         r = succ(states, head * WORDS, out, m * WORDS, seen)
         n = r & 65535
@@ -103,13 +111,20 @@ def expand(states: u64p, low: u64, high: u64, out: u64p, hashes: u64p, sources: 
                 file_state(dead, control, DEAD, head)
             elif aload(control, WAITED) == 0:
                 astore(control, WAITED, 1)
+        taken += n
         for i in range(m, m + n):
             CANON
             h = hash_state(out, i * WORDS, seed)
-            hashes[i] = h
-            sources[i] = head
-            prefetch(table, slot_of(h, size))
-        m += n
+            last = (h & (RECENT - 1)) * WORDS
+            if not same_state(recent, last, out, i * WORDS):
+                copy_state(recent, last, out, i * WORDS)
+                copy_state(out, m * WORDS, out, i * WORDS)
+                hashes[m] = h
+                sources[m] = head
+                m += 1
+    for i in range(m):
+        prefetch(table, slot_of(hashes[i], size))
+    control[own + TAKEN] += taken
     return m
 
 
@@ -170,10 +185,9 @@ def insert_compact(states: u64p, parents: u32p, prints: u64p, table: u64p, size:
 
 def level(worker: u64, workers: u64, compact: u64, seed: u64, states: u64p, parents: u32p, prints: u64p, table: u64p,
           size: u64, control: u64p, broken: u32p, limits: u32p, dead: u32p, seen: u8p, out: u64p, hashes: u64p,
-          sources: u64p) -> u64:
+          sources: u64p, recent: u64p) -> u64:
     own = OWN + EACH * worker
     tail = control[own + TAIL]
-    taken = control[own + TAKEN]
     ended = 0
     while ended == 0 and aload(control, TOTAL) < control[ROOM] and aload(control, STOP) == 0:
         chunk = fetch_add(control, NEXT, 1) * BATCH
@@ -186,9 +200,8 @@ def level(worker: u64, workers: u64, compact: u64, seed: u64, states: u64p, pare
                 low += chunk
                 if low + BATCH < high:
                     high = low + BATCH
-                m = expand(states, low, high, out, hashes, sources, seed, table, size, control, broken, limits, dead,
-                           seen)
-                taken += m
+                m = expand(states, low, high, out, hashes, sources, seed, table, size, control, own, broken, limits,
+                           dead, seen, recent)
                 before = tail
                 if compact == 0:
                     tail = insert_exact(states, parents, table, size, tail, out, hashes, sources, m)
@@ -199,7 +212,6 @@ def level(worker: u64, workers: u64, compact: u64, seed: u64, states: u64p, pare
                 break
             chunk -= span
     control[own + TAIL] = tail
-    control[own + TAKEN] = taken
     return ended
 
 
@@ -224,10 +236,10 @@ def advance(workers: u64, control: u64p, levels: u64p) -> u64:
 
 def serial(workers: u64, compact: u64, seed: u64, states: u64p, parents: u32p, prints: u64p, table: u64p, size: u64,
            control: u64p, levels: u64p, broken: u32p, limits: u32p, dead: u32p, seen: u8p, out: u64p, hashes: u64p,
-           sources: u64p) -> u64:
+           sources: u64p, recent: u64p) -> u64:
     while True:
         if level(0, workers, compact, seed, states, parents, prints, table, size, control, broken, limits, dead, seen,
-                 out, hashes, sources) == 0:
+                 out, hashes, sources, recent) == 0:
             return 0
         width = advance(workers, control, levels)
         if width == 0 or width >= control[WIDE] or control[DEPTH] >= control[DEEP]:
@@ -248,6 +260,35 @@ def rebuild(low: u64, high: u64, compact: u64, seed: u64, states: u64p, prints: 
             e = ((h >> 32) << 32) | (i + 1)
         slot = slot_of(h, size)
         while cas(table, slot, 0, e) != 0:
+            slot = next_slot(slot, size)
+    return 0
+
+
+def spread(low: u64, high: u64, end: u64, size: u64, table: u64p, stash: u64p) -> u64:
+    n = stash[0]
+    for i in range(low, high):
+        e = table[i]
+        if e != 0:
+            table[i] = 0
+            slot = slot_of(e, size)
+            if slot < end:
+                if n == STASH:
+                    return 0
+                n += 1
+                stash[n] = e
+            else:
+                while cas(table, slot, 0, e) != 0:
+                    slot = next_slot(slot, size)
+                    if slot == FLOOR:
+                        return 0
+    stash[0] = n
+    return 1
+
+
+def unstash(size: u64, table: u64p, stash: u64p) -> u64:
+    for i in range(stash[0]):
+        slot = slot_of(stash[i + 1], size)
+        while cas(table, slot, 0, stash[i + 1]) != 0:
             slot = next_slot(slot, size)
     return 0
 

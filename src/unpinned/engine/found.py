@@ -17,6 +17,7 @@ from unpinned.engine.logs import Logs
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
 from unpinned.engine.store import Store
+from unpinned.engine.table import Table
 from unpinned.engine.widest import widest
 from unpinned.native import cache
 
@@ -41,13 +42,13 @@ class Found:
         self._closing = ExitStack()
         self._logs = Logs(folder, cache.folder())
         self._closing.callback(self._logs.close)
-        self._size = 1
-        self._table = Array(8)
 
     def _allot(self, region: int) -> None:
         """Make the arrays; a region has so many states, 0 for as many as can be."""
         self._store = Store.make(self.words, self.workers, region)
         self._closing.callback(self._store.close)
+        self._table = Table(self._store.table, self.workers)
+        self._closing.callback(self._table.close)
         self._shelf = Shelf(self.program, self._seed, self._store, self._logs)
         self._control_array = self._array(8 * (x.OWN + x.EACH * self.workers))
         self.control = (_U64 * (x.OWN + x.EACH * self.workers)).from_address(self._control_array.address)
@@ -55,9 +56,10 @@ class Found:
         self._files = [self._array(MOST_FILED * 4) for _ in range(3)]
         self._seen = self._array(max(1, len(self.program.leaves)))
         batch = x.BATCH * max(1, self.program.most)
-        sizes = (batch * self.words * 8, (batch + scratch_words(self.words)) * 8, batch * 8)
+        recent = x.RECENT * self.words * 8
+        sizes = (batch * self.words * 8, (batch + scratch_words(self.words)) * 8, batch * 8, recent)
         self._buffers = [tuple(self._array(size) for size in sizes) for _ in range(self.workers)]
-        self._allotted = sum(sizes) * self.workers
+        self._allotted = sum(sizes) * self.workers + self._table.beside
 
     def _array(self, size: int) -> Array:
         array = Array(size)
@@ -73,7 +75,6 @@ class Found:
     def close(self) -> None:
         """Give all memory back, and close all files."""
         self._closing.close()
-        self._table.close()
 
     @property
     def states(self) -> int:
@@ -126,8 +127,11 @@ class Found:
         return bool(self.control[x.WAITED])
 
     def filed(self, counter: int, first: int | None = None) -> list[int]:
-        """Return the states that were filed under BROKEN, LIMITS or DEAD (the `first` so many), by their numbers."""
-        count = min(int(self.control[counter]) if first is None else first, MOST_FILED)
+        """Return the states that were filed under BROKEN, LIMITS or DEAD (the `first` so many), by their numbers.
+
+        There are fewer than count() says where the file had no room for more.
+        """
+        count = min(int(self.control[counter]) if first is None else first, int(self.control[x.FILED]))
         array = self._files[(x.BROKEN, x.LIMITS, x.DEAD).index(counter)]
         return sorted((ctypes.c_uint32 * count).from_address(array.address))
 
@@ -166,11 +170,11 @@ class Found:
     @property
     def table_size(self) -> int:
         """Return the entries of the table, full and free."""
-        return self._size
+        return self._table.size
 
     def scratch(self, worker: int) -> tuple[int, int, int]:
         """Return addresses that a worker may write to: paths taken, successors, hashes."""
-        out, hashes, _ = self._buffers[worker]
+        out, hashes, _, _ = self._buffers[worker]
         return self._seen.address, out.address, hashes.address
 
     def state(self, number: int) -> bytes:

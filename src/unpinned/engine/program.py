@@ -19,7 +19,6 @@ from unpinned.engine.packing import Packing, Row, Slice
 from unpinned.engine.quotient import quotient
 from unpinned.engine.steps import MAX_THREADS, Writer
 from unpinned.engine.sweeps import SWEEPS
-from unpinned.ir.bounds import bounds
 from unpinned.ir.digest import exact_key
 from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import Leaf, System
@@ -28,7 +27,16 @@ from unpinned.native.cache import remembered
 from unpinned.reduce.symmetry import Symmetry
 
 #: What is called from outside, with the number of its arguments.
-_SEARCH: Final = {"level": 17, "serial": 17, "advance": 3, "rebuild": 8, "fingerprint": 5, "representative": 2}
+_SEARCH: Final = {
+    "level": 18,
+    "serial": 18,
+    "advance": 3,
+    "rebuild": 8,
+    "spread": 6,
+    "unstash": 3,
+    "fingerprint": 5,
+    "representative": 2,
+}
 _ANALYSIS: Final = {"lookup": 5, "mark_back": 11, "sweep": 10, "enter_rest": 4, "fair_cycle": 20}
 _EXPORTS: Final = _SEARCH | _ANALYSIS
 
@@ -46,6 +54,8 @@ class Code:
     serial: Callable[..., int]
     advance: Callable[..., int]
     rebuild: Callable[..., int]
+    spread: Callable[..., int]
+    unstash: Callable[..., int]
     fingerprint: Callable[..., int]
     representative: Callable[..., int]
     lookup: Callable[..., int]
@@ -115,7 +125,7 @@ _Written = tuple[tuple[dict[str, Row], tuple[Slice, ...], int], Symmetry, str, t
 def _write(system: System, coverage: bool, symmetry: Symmetry) -> _Written:
     """Write the whole source."""
     chosen = quotient(system, symmetry)
-    writer = Writer(chosen.pack, bounds(system), coverage)
+    writer = Writer(chosen.pack, chosen.bounds, coverage)
     writer.write()
     if writer.most > _MOST_STEPS:
         raise UnfitError(f"more than {_MOST_STEPS} steps out of a state")

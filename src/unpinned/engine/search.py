@@ -7,11 +7,11 @@ stands in its arrays: then the table may grow, better code may be put in, states
 begun.
 
 Memory. While states are told apart exactly, one takes its words and 4 bytes for its parent, and the table 8 bytes an
-entry, of which three quarters may be taken: from 10.7 bytes a state, full, to 16 when it has just grown by half (a
-small table is doubled). The old table is given back before the new one is made from the states, so growth takes nothing
-beside. With two words that is 30.7 to 36 bytes a state. The last table is made as large as the bound allows. When that
-is full, states are compacted (compaction.py): the table takes as much as before, states are in memory only until they
-are expanded, and parents and hashes only until they are written; so 10.7 to 16 bytes, and the width of two levels.
+entry, of which three quarters may be taken: from 10.7 bytes a state, full, to 18.7 when it has just grown (a small
+table grows faster). It grows where it stands (table.py), so growth takes nothing beside. With two words that is 30.7 to
+38.7 bytes a state. The last table is made as large as the bound allows. When that is full, states are compacted
+(compaction.py): the table takes as much as before, states are in memory only until they are expanded, and parents and
+hashes only until they are written; so 10.7 to 18.7 bytes, and the width of two levels.
 Whatever the workers may add before they stand still the next time fits into the bound: ROOM says how many states.
 """
 
@@ -33,11 +33,10 @@ from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
 from unpinned.errors import UsageError
 
-#: Entries of the table may take this share of it; then it grows: fourfold while it is small, then it is doubled.
+#: Entries of the table may take this share of it; then it grows: fourfold while it is small, then by three quarters.
 _FULL: Final = 0.75
 _FIRST_TABLE: Final = 1 << 12
-_SMALL_TABLE: Final = 1 << 23
-_LARGEST_TABLE: Final = 1 << 32
+_SMALL_TABLE: Final = 1 << 25
 #: Below so many states a level is not worth waking a second worker.
 _WIDE_LEVEL: Final = 20_000
 #: What is filed may take this share of the memory.
@@ -96,11 +95,10 @@ class Search(Found):
         body = self._keeper.body if self._keeper else None
         try:
             self._allot(body["region"] if body else 0)
-            self._size = _FIRST_TABLE
             self._begin()
             if self._keeper and body:
                 self._take_up(self._keeper, body)
-            self._first_size()
+            self._table.clear(self._first_size())
         except BaseException:
             self.close()
             raise
@@ -127,6 +125,8 @@ class Search(Found):
         c[x.FILED] = max(1, min(MOST_FILED, int(self.limits.memory * _FILED_SHARE) // 12))
         c[x.WIDE] = _WIDE_LEVEL if self.workers > 1 else 1 << 62
         self._store.put(0, self.program.first)
+        for *_, recent in self._buffers:
+            recent.write(0, b"".join(word.to_bytes(8, "little") for word in self.program.first) * x.RECENT)
         levels = (_U64 * self.workers).from_address(self._levels.address)
         for w in range(self.workers):
             levels[w] = c[x.OWN + x.EACH * w + x.HIGH]
@@ -147,7 +147,7 @@ class Search(Found):
                     self.stopped = "memory"
                     return
                 if not self._built:
-                    self._rebuild(pool)
+                    self._rebuild(pool, self._table.size)
                 self._loop(pool, tick)
             except KeyboardInterrupt:
                 self.control[x.STOP] = 1
@@ -224,14 +224,14 @@ class Search(Found):
             wait(running)
 
     def _work(self, worker: int, serial: bool) -> int:
-        out, hashes, sources = (array.address for array in self._buffers[worker])
+        buffers = (array.address for array in self._buffers[worker])
         broken, limits, dead = (array.address for array in self._files)
         store = self._store
         shared = (
             *(self.workers, self.compact, self.limits.seed, store.states.address, store.parents.address),
-            *(store.prints.address, self._table.address, self._size, self._control_array.address),
+            *(store.prints.address, self._table.address, self._table.size, self._control_array.address),
         )
-        files = (broken, limits, dead, self._seen.address, out, hashes, sources)
+        files = (broken, limits, dead, self._seen.address, *buffers)
         if serial:
             return self._code.serial(*shared, self._levels.address, *files)
         return self._code.level(worker, *shared, *files)
@@ -257,36 +257,38 @@ class Search(Found):
     def _room(self) -> int:
         """Return at how many states in all the workers are to stop: for a larger table, or since nothing else fits."""
         c, slack = self.control, self._slack()
-        more = (self.limits.memory - self._taken() - self._size * 8) // self._each() - slack
+        more = (self.limits.memory - self._taken() - self._table.size * 8) // self._each() - slack
         if self.compact:
             more = min(more, _STATES_AT_ONCE)
         numbers = min(self._store.first(w) + self._store.region - self._tail(w) for w in range(self.workers)) - slack
-        return min(int(self._size * _FULL) - slack, int(c[x.TOTAL]) + min(more, numbers))
+        return min(int(self._table.size * _FULL) - slack, int(c[x.TOTAL]) + min(more, numbers))
 
-    def _grown(self) -> int:
-        return self._size * 4 if self._size < _SMALL_TABLE else self._size * 2
+    @staticmethod
+    def _grown(size: int) -> int:
+        return size * 4 if size < _SMALL_TABLE else size * 7 // 4
 
     def _most_entries(self) -> int:
         """Return the entries of the largest table that leaves room for the states that fill it."""
         if self.compact:
             # What two levels take may yet become more.
             left = self.limits.memory - self._taken() - self._waiting() * self._each() // 2
-            return min(_LARGEST_TABLE, (left - left // 32) // 8)
+            return min(self._table.most, (left - left // 32) // 8)
         left = self.limits.memory - self._taken() + self.states * self._each()
-        return min(_LARGEST_TABLE, int(left / (self._each() * _FULL + 8)))
+        return min(self._table.most, int(left / (self._each() * _FULL + 8)))
 
     def _make_room(self, pool: ThreadPoolExecutor) -> bool:
         """Take more memory, or take less for what there is; return whether the search can go on."""
         if self._room() > self.states:
             return True
-        size = min(self._grown(), self._most_entries())
-        if size > self._size + self._size // 16:
-            self._size = size
-            self._rebuild(pool)
+        size = min(self._grown(self._table.size), self._most_entries())
+        if size > self._table.size + self._table.size // 16:
+            self._built = self._table.grow(size, self._code, pool)
+            if not self._built:
+                self._rebuild(pool, size)
         elif self.limits.compact and not self.compact:
             if not self._compact_states():
                 return False
-            self._rebuild(pool)
+            self._rebuild(pool, self._table.size)
         return self._room() > self.states
 
     def _compact_states(self) -> bool:
@@ -302,11 +304,9 @@ class Search(Found):
         self.compact = True
         self._shelf.give_back_parents(self._tails())
         self._give_back()
-        self._table.close()
-        self._table = Array(8)
         wanted = max(_FIRST_TABLE, self.states * 2, int(8 * self._slack() / _FULL))
-        self._size = max(_FIRST_TABLE, min(wanted, self._most_entries()))
-        return self._size * _FULL > self.states
+        self._table.clear(max(_FIRST_TABLE, min(wanted, self._most_entries())))
+        return self._table.size * _FULL > self.states
 
     def _shelve(self) -> bool:
         """Write what is new to the files, and give back what is not needed in memory; return whether that went well."""
@@ -333,11 +333,10 @@ class Search(Found):
             self._store.give_back(w, min(high, low + min(chunks, own) * x.BATCH))
             chunks -= min(chunks, own)
 
-    def _rebuild(self, pool: ThreadPoolExecutor) -> None:
-        """Make a table of the present size, and fill it; the old one is given back before."""
+    def _rebuild(self, pool: ThreadPoolExecutor, size: int) -> None:
+        """Make the table anew, from the states."""
         self._built = False
-        self._table.close()
-        self._table = Array(self._size * 8)
+        self._table.clear(size)
         list(pool.map(self._fill_table, range(self.workers)))
         self._built = True
 
@@ -346,7 +345,7 @@ class Search(Found):
         shared = (self.compact, self.limits.seed, store.states.address, store.prints.address)
 
         def insert(low: int, high: int) -> None:
-            self._code.rebuild(low, high, *shared, self._table.address, self._size)
+            self._code.rebuild(low, high, *shared, self._table.address, self._table.size)
 
         if self.compact:
             self._shelf.rebuild(worker, self._tail(worker), insert)
@@ -358,7 +357,7 @@ class Search(Found):
         """Return the bytes that are taken now."""
         c = self.control
         filed = sum(min(int(c[counter]), int(c[x.FILED])) for counter in (x.BROKEN, x.LIMITS, x.DEAD))
-        return self._taken() - 12 * int(c[x.FILED]) + 4 * filed + self._size * 8
+        return self._taken() - 12 * int(c[x.FILED]) + 4 * filed + self._table.size * 8
 
     # ---- checkpoints
 
@@ -367,7 +366,8 @@ class Search(Found):
         if limits.checkpoint is None:
             return None
         settings = {name: getattr(limits, name) for name in ("seed", "compact", "to_end", "deadly")}
-        key = {"program": hashlib.sha256(self.program.source.encode()).hexdigest(), "cores": self.workers} | settings
+        program = f"{self.program.source}{self.program.first}"
+        key = {"program": hashlib.sha256(program.encode()).hexdigest(), "cores": self.workers} | settings
         keeper = Keeper(limits.checkpoint, key, fresh=fresh)
         self._closing.callback(keeper.close)
         return keeper
@@ -392,9 +392,8 @@ class Search(Found):
     def _parts(self, *, saving: bool) -> list[Part]:
         """Return what a checkpoint keeps of the arrays: what its logs do not have yet, or all that is needed."""
         c, store = self.control, self._store
-        kinds: list[
-            tuple[str, Array, int, int, int, int]
-        ] = []  # where it is numbered from, from where it is needed, the end
+        # Of each array: where it is numbered from, from where it is needed, the end.
+        kinds: list[tuple[str, Array, int, int, int, int]] = []
         for w, end in enumerate(self._tails()):
             first = store.first(w)
             kinds.append((f"states.{w}", store.states, self.words * 8, first, store.given[w], end))
@@ -425,13 +424,13 @@ class Search(Found):
             raise UsageError(what, hint="Allow that much.")
         keeper.restore(self._logs, self._parts(saving=False))
 
-    def _first_size(self) -> None:
-        """Choose the size of a table for the states there are, and some more if there is memory for it."""
-        most = (self.limits.memory - self._taken()) // 8
-        while self._size * _FULL < self.states + 4 * self._slack():
-            self._size = self._grown()
-        if self.states > 1:
-            self._size = min(self._size, most)
+    def _first_size(self) -> int:
+        """Return the size of a table for the states there are, and some more if there is memory for it."""
+        size = _FIRST_TABLE
+        while size * _FULL < self.states + 4 * self._slack():
+            size = self._grown(size)
+        most = (self.limits.memory - self._taken()) // 8 if self.states > 1 else size
+        return min(size, most, self._table.most)
 
     def close(self) -> None:
         """Give all memory back."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keep the states of a search by number: a region for each worker, of address space that counts where it is written.
+"""Keep the states of a search by number, and its table: address space that counts where it is written.
 
-Regions are as large as numbers of 32 bits allow, so what a search may take decides where it stops, and not where its
-states stand: a search that is resumed with more memory finds its states under their old numbers. Where the system
-grants no such address space (`ulimit -v`, or no overcommitment at all), regions are smaller.
+Each worker has a region of numbers. Regions are as large as numbers of 32 bits allow, so what a search may take decides
+where it stops, and not where its states stand: a search that is resumed with more memory finds its states under their
+old numbers. Where the system grants no such address space (`ulimit -v`, or no overcommitment at all), regions are
+smaller.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from unpinned.errors import UsageError
 
 #: A number and one more go into 32 bits.
 _MOST_STATES: Final = (1 << 32) - 2
+#: A slot follows from 32 bits of a hash.
+_MOST_ENTRIES: Final = 1 << 32
 #: Regions begin at pages, whatever is kept for a state.
 _ALIGNED: Final = 4096
 _LEAST: Final = 1 << 16
@@ -26,7 +29,7 @@ _U64 = ctypes.c_uint64
 
 @dataclass(slots=True)
 class Store:
-    """Packed states, the numbers of their parents, and their hashes if they are compacted, all by number.
+    """Packed states, the numbers of their parents, and their hashes if they are compacted, all by number; the table.
 
     `given` has for each worker the number before which its states were given back to the system.
     """
@@ -36,6 +39,7 @@ class Store:
     states: Array
     parents: Array
     prints: Array
+    table: Array
     given: list[int]
 
     @classmethod
@@ -48,14 +52,15 @@ class Store:
         while True:
             arrays: list[Array] = []
             try:
-                for unit in (words * 8, 4, 8):
-                    arrays.append(Array(wanted * workers * unit))  # noqa: PERF401 (what there is then is closed below)
-                return cls(words, wanted, arrays[0], arrays[1], arrays[2], [w * wanted for w in range(workers)])
+                for size in _sizes(words, wanted * workers):
+                    arrays.append(Array(size))  # noqa: PERF401 (what there is then is closed below)
+                states, parents, prints, table = arrays
+                return cls(words, wanted, states, parents, prints, table, [w * wanted for w in range(workers)])
             except OSError as error:
                 for array in arrays:
                     array.close()
                 if region or wanted <= _LEAST:
-                    size = wanted * workers * (words * 8 + 12) >> 20
+                    size = sum(_sizes(words, wanted * workers)) >> 20
                     what = f"the system grants no {size} MiB of address space: {error.strerror}"
                     raise UsageError(what, hint="Raise `ulimit -v`, or vm.overcommit_memory.") from error
                 wanted = wanted // 2 // _ALIGNED * _ALIGNED
@@ -94,5 +99,10 @@ class Store:
 
     def close(self) -> None:
         """Give all memory back."""
-        for array in (self.states, self.parents, self.prints):
+        for array in (self.states, self.parents, self.prints, self.table):
             array.close()
+
+
+def _sizes(words: int, numbers: int) -> tuple[int, int, int, int]:
+    """Return the bytes of each array; a table that has just been doubled has up to 8 entries for 3 states."""
+    return numbers * words * 8, numbers * 4, numbers * 8, min(_MOST_ENTRIES, numbers * 8 // 3) * 8
