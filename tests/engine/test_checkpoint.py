@@ -240,6 +240,17 @@ def test_the_checkpoint_of_another_search_is_refused(change, says, tmp_path):
         Search.resume(program(2, 1, 2, 1, 2), EXACT, kept)
 
 
+def test_the_checkpoint_of_another_initial_state_is_refused(tmp_path):
+    """The text of the steps is the same; what is reached is not."""
+    kept = tmp_path / "kept"
+    stopped(kept, 900_000)
+    first, *others = program().system.shared
+    begun = Program(replace(program().system, shared=(replace(first, init=first.init + 1), *others)))
+    assert begun.source == program().source
+    with pytest.raises(UsageError, match="of another plan, scenario or version"):
+        Search.resume(begun, EXACT, kept)
+
+
 def test_more_memory_may_be_allowed_and_less_is_refused(tmp_path):
     kept = tmp_path / "kept"
     first = stopped(kept, 900_000)

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 from support.kvm_seq import kvm_seq
+from support.systems import fork, op, put, system, thread, to
 
-from unpinned.engine import memory
+from unpinned.engine import explorer, memory
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
 from unpinned.engine.search import Limits, Search
 from unpinned.engine.store import Store
 from unpinned.errors import UsageError
+from unpinned.ir.program import Check, Local, Shared, Var
+from unpinned.ir.rules import LIMIT
 
 MIB = 1 << 20
 #: What a process may take beside the bound: threads, and the pages and huge pages that are begun.
@@ -212,3 +215,20 @@ def test_a_full_region_ends_the_search_and_never_runs_over(monkeypatch):
 
 def _small(make):
     return lambda cls, words, workers, region=0: make(cls, words, workers, region or 8 * 4096)
+
+
+def test_of_what_there_is_no_room_to_file_the_rest_is_only_counted():
+    """Every state leads to a limit."""
+    name = Local("own.i")
+    count = [fork(op("<", name, 40), to(0, put(name, op("+", name, 1))), to(1))]
+    limit = [to(1, Check(op("==", Shared("mm.n"), 1), LIMIT, "the bound"))]
+    counting = [thread(f"t{cpu}", count, Var("own.i", "int", 0, 40)) for cpu in range(2)]
+    made = system([Var("mm.n", "int", 0, 1)], [*counting, thread("end", limit)])
+    search = Search(Program(made), Limits(1 << 24, to_end=True))
+    search.control[explorer.FILED] = 50
+    search.run()
+    assert search.complete
+    assert search.count(explorer.LIMITS) == search.states == 42 * 42
+    filed = search.filed(explorer.LIMITS)
+    assert len(filed) == len(set(filed)) == 50
+    search.close()
