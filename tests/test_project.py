@@ -245,3 +245,17 @@ def test_what_is_read_from_disk_lies_on_disk():
     assert (home / "py.typed").is_file()
     assert (home / "drivers").is_dir()
     assert (home / "mm").is_dir()
+
+
+def test_what_the_tests_need_is_in_the_source_distribution():
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    needed = {"/src", "/tests", "/docs", "/examples", "/benchmarks", "/tools", "/.ci", "/look", "/test", "/*.md"}
+    assert needed <= set(build["targets"]["sdist"]["include"])
+    imported_by_tests = {
+        name[0]
+        for path in (ROOT / "tests").rglob("*.py")
+        if "plans" not in path.parts
+        for _, name in imported(tree_of(path), ())
+        if name and (ROOT / name[0]).is_dir()
+    }
+    assert {f"/{name}" for name in imported_by_tests} <= needed

@@ -10,19 +10,20 @@ from typing import Any
 from unpinned.check.engines import DEFAULT, ENGINES, Options
 from unpinned.check.ladder import DEFAULT_TIME, Watch, climb, ladder
 from unpinned.check.token import race_of, read_token
-from unpinned.check.verdict import PlanResult, not_begun
-from unpinned.errors import UnpinnedError, UsageError
+from unpinned.check.verdict import PlanResult, Rung, not_begun
+from unpinned.engine.checkpoint import is_written, unusable
+from unpinned.errors import PlanError, UnpinnedError, UsageError
 from unpinned.export.promela import promela
+from unpinned.ir.digest import digest
+from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, whole
+from unpinned.mm.system import build, promises, whole
 from unpinned.plan.reading.classes import PlanClass, read_plans
 from unpinned.report.data import results_data
 from unpinned.report.text import plan_block, replay_block, summary_line
 from unpinned.timeline import Timeline, tell
 
 Path = str | os.PathLike[str]
-
-#: The engines that can be named; a native one comes next.
 
 
 def plans(path: Path, name: str | None = None) -> tuple[PlanClass, ...]:
@@ -31,6 +32,8 @@ def plans(path: Path, name: str | None = None) -> tuple[PlanClass, ...]:
     :raises PlanError: if the file is no plan file.
     :raises UsageError: if it has no plan of that name.
     """
+    if not os.fspath(path):
+        raise PlanError("no file is named: '' stands in its place", None, "Give the path of a plan file.")
     found = read_plans(path)
     if name is None:
         return found
@@ -107,6 +110,45 @@ def check_plan(
     return climb(plan, seconds, scenario, required_only, options, watch or Watch())
 
 
+def begins_anew(
+    plan: PlanClass,
+    options: Options,
+    *,
+    scenario: Scenario | None = None,
+    required_only: bool = False,
+) -> str:
+    """Say that no search of a plan can be resumed, and why; nothing, if one can, or none is to be.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    :raises UsageError: if the folder cannot be read, or the plan does not admit the scenario.
+    """
+    folder = options.checkpoint
+    if folder is None or not options.resume or options.is_slow:
+        return ""
+    try:
+        begun = {path.name: is_written(path) for path in folder.iterdir() if path.is_dir()}
+    except OSError as error:
+        raise unusable(folder, error) from error
+    if scenario is not None:
+        _admits(plan, scenario)
+    whole(plan)
+    rungs = ladder(plan) if scenario is None else (Rung(scenario, required=True),)
+    required = [rung.scenario for rung in rungs if rung.required]
+    searches = [(rung.scenario, promises(plan)) for rung in rungs if rung.required or not required_only]
+    searches += [(one, frozenset({rule})) for rule in RULES if rule not in promises(plan) for one in required]
+    unwritten = ""
+    for one, promised in searches if begun else ():
+        name = digest(build(plan, one, promised))
+        if begun.get(name):
+            return ""
+        if name in begun:
+            unwritten = unwritten or name
+    if unwritten:
+        return f"{folder / unwritten}: no checkpoint was written yet: the search begins anew"
+    what = f"this {plan.name}" if scenario is None else f"this {plan.name} ({scenario})"
+    return f"{folder} holds no checkpoint of {what}: the search begins anew"
+
+
 def _admits(plan: PlanClass, scenario: Scenario) -> None:
     """Refuse a scenario with an operation that the plan does not admit.
 
@@ -165,6 +207,7 @@ __all__ = [
     "ENGINES",
     "Options",
     "as_data",
+    "begins_anew",
     "check",
     "check_plan",
     "export_promela",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,10 @@ from unpinned.progress import following
 
 #: A search with less would end before it has begun.
 _LEAST_MEMORY = 64 << 20
+#: The engine takes a seed as a word of 64 bits.
+_MOST_SEED = (1 << 64) - 1
+_SIZE = re.compile(r"(.*?)(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE | re.DOTALL)
+_SIZES = "Write 500M, 4G, 1T, or a number of bytes; 4GB and 4GiB are 4G."
 
 _WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan"}
 
@@ -91,6 +96,15 @@ def _scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+_color_option = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    show_default=True,
+    help="Colour the first word of a report; auto: on a terminal.",
+)
+
+
 @dataclass(frozen=True, slots=True)
 class _Choice:
     """The scenario that the options pick; what they leave out is that of the first rung of a plan's ladder."""
@@ -127,16 +141,34 @@ class _Choice:
 @_scenario_options
 @click.option("--time", "seconds", type=float, default=DEFAULT_TIME, show_default=True, help="Seconds for each plan.")
 @click.option("--required", is_flag=True, help="Search only the required part of the ladder.")
-@click.option("--engine", type=click.Choice(api.ENGINES), default=api.ENGINES[0], show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(api.ENGINES),
+    default=api.ENGINES[0],
+    show_default=True,
+    help="native compiles what is large; reference is plain Python.",
+)
 @click.option("--cores", type=click.IntRange(1, 64), help="Search on so many cores (default: all).")
-@click.option("--memory", metavar="SIZE", help="Take at most so much, as 500M or 4G (default: half of what is free).")
-@click.option("--reduce", "reductions", type=click.Choice(["all", "none"]), default="all", show_default=True)
-@click.option("--seed", type=click.IntRange(0, 1 << 32), default=0, help="Other hashes, for a second opinion.")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Take at most so much, as 500M or 4G, beside up to 250 MiB for Python and the compiler "
+    "(default: half of what is free).",
+)
+@click.option(
+    "--reduce",
+    "reductions",
+    type=click.Choice(["all", "none"]),
+    default="all",
+    show_default=True,
+    help="Search what is long under reductions too; none: never.",
+)
+@click.option("--seed", type=click.IntRange(0, _MOST_SEED), default=0, help="Other hashes, for a second opinion.")
 @click.option("--checkpoint", metavar="DIR", help="Write long searches down there, and go on with --resume.")
-@click.option("--resume", is_flag=True, help="Go on from what --checkpoint DIR has.")
+@click.option("--resume", is_flag=True, help="Go on from what --checkpoint DIR has; the rest begins anew.")
 @click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/json.md).")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step of a race, with its source line.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+@_color_option
 def check(
     files: tuple[str, ...],
     vcpus: int | None,
@@ -162,18 +194,10 @@ def check(
     """
     if not seconds > 0:
         raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
-    if resume and checkpoint is None:
-        raise UsageError("--resume does not say from where", hint="Write --checkpoint DIR --resume.")
-    folder = None if checkpoint is None else Path(checkpoint)
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise UsageError(f"--checkpoint {checkpoint} is no folder", hint="Name a folder, or one that is to be made.")
-    options = api.Options(engine, cores, _size(memory), reductions == "all", seed, folder, resume)
+    size, folder = _size(memory), _folder(checkpoint, resume, engine)
+    options = api.Options(engine, cores, size, reductions == "all", seed, folder, resume, _note)
     if options.is_slow:
-        click.echo(
-            "unpinned: llvmlite is not installed: the reference engine answers, many times slower\n"
-            "  Install it with: pip install llvmlite",
-            err=True,
-        )
+        options.warn_of_slowness()
     choice = _Choice(vcpus, pages, ops)
     results: list[PlanResult] = []
     errors: list[UnpinnedError] = []
@@ -183,11 +207,14 @@ def check(
                 results.append(api.not_begun(one))
             else:
                 try:
+                    scenario = choice.of(one)
+                    if anew := api.begins_anew(one, options, scenario=scenario, required_only=required):
+                        _note(anew)
                     results.append(
                         api.check_plan(
                             one,
                             seconds=seconds,
-                            scenario=choice.of(one),
+                            scenario=scenario,
                             required_only=required,
                             options=options,
                             watch=watch,
@@ -207,23 +234,61 @@ def check(
 
 
 def _size(text: str | None) -> int | None:
-    """Read a size: 500M, 4G, or a number of bytes.
+    """Read a size: 500M, 4GB, 1TiB, or a number of bytes; a unit is a power of 1024 either way.
 
     :raises UsageError: if it is none, or less than a search needs.
     """
     if text is None:
         return None
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    number, unit = (text[:-1], units[text[-1].upper()]) if text[-1:].upper() in units else (text, 1)
+    units = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
     try:
-        size = int(float(number) * unit)
+        parts = _SIZE.fullmatch(text)
+        assert parts is not None, "anything may stand before the unit"
+        size = int(float(parts[1]) * units[parts[2] and parts[2].upper()])
     except (ValueError, OverflowError):
-        raise UsageError(f"--memory {text} is no size", hint="Write 500M, 4G, or a number of bytes.") from None
+        raise UsageError(f"--memory {text} is no size", hint=_SIZES) from None
     if size > 1 << 62:
-        raise UsageError(f"--memory {text} is more than any machine has", hint="Write 500M, 4G, or a number of bytes.")
+        raise UsageError(f"--memory {text} is more than any machine has", hint=_SIZES)
     if size < _LEAST_MEMORY:
         raise UsageError(f"--memory {text} is too little", hint=f"Give at least {_LEAST_MEMORY >> 20}M.")
     return size
+
+
+def _folder(text: str | None, resume: bool, engine: str) -> Path | None:
+    """Return the folder for checkpoints, which is made at once: a search may be killed before it writes there.
+
+    :raises UsageError: if it cannot be used, or holds nothing that could be resumed.
+    """
+    if text is None:
+        if resume:
+            raise UsageError("--resume does not say from where", hint="Write --checkpoint DIR --resume.")
+        return None
+    if not text:
+        raise UsageError("--checkpoint '' names no folder", hint="Write --checkpoint DIR.")
+    if engine == "reference":
+        raise UsageError(
+            "--engine reference takes no --checkpoint",
+            hint="Only the compiled engine writes searches down: leave out one of the two.",
+        )
+    folder = Path(text)
+    try:
+        if folder.exists() and not folder.is_dir():
+            hint = "Name a folder, or one that is to be made."
+            raise UsageError(f"--checkpoint {text} is no folder", hint=hint)
+        if resume and not folder.exists():
+            hint = "Name the folder that a search was told to write to, or leave out --resume."
+            raise UsageError(f"--checkpoint {text} does not exist: there is nothing to resume", hint=hint)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"--checkpoint {text} cannot be used: {error.strerror}", hint="Name another folder."
+        ) from error
+    return folder
+
+
+def _note(text: str) -> None:
+    """Print what the user should know at once, and what no report has."""
+    click.echo(f"unpinned: {text}", err=True)
 
 
 def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) -> Iterator[PlanClass]:
@@ -255,7 +320,7 @@ def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) 
 @click.argument("token")
 @click.argument("file")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step, with its source line.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", show_default=True)
+@_color_option
 def replay(token: str, file: str, verbose: bool, color: str) -> None:
     """Take the steps of a printed race again: TOKEN on the plan of FILE.
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from support.command import KVM2008, unpinned
 
@@ -50,7 +52,9 @@ def test_without_llvmlite_the_reference_engine_answers_and_says_that_it_is_slow(
     ran = unpinned("check", KVM2008, "--plan", "Kvm2008", "--ops", "zap", "--json", env={"PYTHONPATH": str(tmp_path)})
     assert ran.code == 0
     assert ran.data["engine"] == "reference"
-    assert ran.err.startswith("unpinned: llvmlite is not installed: the reference engine answers, many times slower\n")
+    assert ran.err.startswith(
+        "unpinned: llvmlite is not installed: the reference engine answers\n  It is many times slower."
+    )
     assert "pip install llvmlite" in ran.err
 
 
@@ -74,6 +78,7 @@ def test_a_search_goes_on_from_its_checkpoint(tmp_path):
     cut = unpinned("check", KVM2008, *scenario, "--time", "1.2")
     assert cut.code == 3
     assert "the time was up" in cut.out
+    assert "run it again with --resume" in " ".join(cut.out.split())
     assert list((tmp_path / "kept").iterdir())
     whole = unpinned("check", KVM2008, *scenario, "--resume", "--time", "100")
     assert (whole.code, whole.err) == (0, "")
@@ -98,3 +103,25 @@ def test_a_checkpoint_that_is_damaged_is_refused(tmp_path):
     assert ran.code == 2
     assert str(folder) in ran.err
     assert "Traceback" not in ran.err
+
+
+def test_at_the_bound_on_memory_the_report_says_what_to_do():
+    scenario = ("--plan", "Kvm2008", "--vcpus", "2", "--pages", "2", "--ops", "zap", "--memory", "64M")
+    ran = unpinned("check", KVM2008, *scenario, "--time", "60")
+    assert ran.code == 3
+    told = " ".join(ran.out.split())
+    assert "the memory that may be used was full" in told
+    assert re.search(
+        r"what to do allow more memory \(--memory SIZE\), or pick a smaller scenario \(--(vcpus|pages) first\)", told
+    )
+    assert "the time was up" not in told
+
+
+def test_what_was_given_up_is_told_at_length_and_in_data():
+    scenario = ("--plan", "Kvm2008", "--vcpus", "3", "--pages", "2", "--ops", "zap", "--time", "3")
+    note = "frames are not taken for alike: vcpu/walk/page_fault/get_user_page (mm2008.py:61) compares them by order"
+    ran = unpinned("check", KVM2008, *scenario, "-v")
+    assert note in " ".join(ran.out.split())
+    assert "alike" not in unpinned("check", KVM2008, *scenario).out
+    (rung,) = unpinned("check", KVM2008, *scenario, "--json").data["plans"][0]["rungs"]
+    assert note in rung["notes"]

@@ -8,6 +8,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +17,20 @@ import pytest
 from click.testing import CliRunner, Result
 from support.command import COMMAND, KVM2008, ROOT, begin, environment, heed_interrupts
 
-from unpinned import api
+from unpinned import api, progress
 from unpinned.check import ladder, reference
+from unpinned.check.evidence import Sight
 from unpinned.cli import main
 
 #: Takes this engine many minutes.
 LARGE = ("--vcpus", "3", "--pages", "2", "--time", "100")
 
 
-def terminal(*args: str, **env: str) -> pexpect.spawn:
-    """Run `unpinned` in a terminal of 100 columns."""
+def terminal(*args: str, columns: int = 100, **env: Any) -> pexpect.spawn:
+    """Run `unpinned` in a terminal of so many columns."""
     return pexpect.spawn(
         COMMAND[0], [*COMMAND[1:], *args], cwd=str(ROOT), env=environment(TERM="xterm-256color", **env),
-        dimensions=(40, 100), encoding="utf-8", timeout=30, preexec_fn=heed_interrupts,
+        dimensions=(40, columns), encoding="utf-8", timeout=30, preexec_fn=heed_interrupts,
     )  # fmt: skip
 
 
@@ -85,6 +87,73 @@ def test_a_long_search_shows_a_line_that_is_gone_in_the_end() -> None:
     assert seen.count("\x1b[?25l") == seen.count("\x1b[?25h"), "the cursor is shown again"
 
 
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_line_fits_the_terminal_and_says_when_the_reduced_search_begins(columns: int) -> None:
+    child = terminal("check", KVM2008, "--plan", "Kvm2008", *LARGE, columns=columns)
+    child.expect(r"reduced: \d+ states")
+    seen = child.before + child.after
+    child.sendintr()
+    assert ended(child) == 3
+    lines = re.findall(r"(Kvm2008: [^\r\n\x1b]*states[^\r\n\x1b]*)", seen + child.before)
+    assert len(lines) >= 2
+    assert all(len(line) <= columns - 2 for line in lines)
+    assert not any("frontier 0" in line or "\u2026" in line for line in lines)
+
+
+def sight(search: str = "", states: int = 1_234_567, expected: int | None = None) -> Sight:
+    return Sight(states, 12, 345_678, expected, search)
+
+
+@pytest.mark.parametrize(
+    ("width", "search", "expected", "text"),
+    [
+        (98, "", None, "Kvm: 3 vCPUs, 2 pages, zap: 1234567 states, 800k/s, depth 12, frontier 345678"),
+        (
+            98,
+            "",
+            2_000_000,
+            "Kvm: 3 vCPUs, 2 pages, zap: 1234567 states, 800k/s, depth 12, about 61 %, frontier 345678",
+        ),
+        (78, "", 2_000_000, "Kvm: 3 vCPUs, 2 pages, zap: 1234567 states, 800k/s, depth 12, about 61 %"),
+        (98, "reduced", None, "Kvm: 3 vCPUs, 2 pages, zap: reduced: 1234567 states, 800k/s, depth 12, frontier 345678"),
+        (78, "reduced", None, "Kvm: 3 vCPUs, 2 pages, zap: reduced: 1234567 states, 800k/s, depth 12"),
+        (38, "", None, "Kvm: 1234567 states, 800k/s, depth 12"),
+        (38, "reduced", None, "Kvm: reduced: 1234567 states, 800k/s"),
+        (24, "reduced", None, "reduced: 1234567 states"),
+        (16, "reduced", None, "1234567 states"),
+    ],
+)
+def test_what_does_not_fit_is_left_out(width: int, search: str, expected: int | None, text: str) -> None:
+    assert progress.line("Kvm", "3 vCPUs, 2 pages, zap", sight(search, expected=expected), 800_000, width) == text
+
+
+def test_the_rate_is_that_of_the_search_that_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reduced search begins at nothing, and a search that goes on does not count what it had."""
+    now, rates = [100.0], list[int]()
+
+    def line(*args: Any) -> str:
+        rates.append(round(args[3]))
+        return ""
+
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "line", line)
+    with ExitStack() as stack:
+        shown = progress._Line(stack)
+        plan = api.plans(KVM2008, "Kvm2008")[0]
+        shown.rung(plan, ladder.ladder(plan)[0])
+        for at, one in [
+            (100, sight(states=0)),
+            (102, sight(states=8000)),
+            (110, sight("reduced", states=100)),
+            (111, sight("reduced", states=1100)),
+            (120, sight(states=9000)),
+            (122, sight(states=10_000)),
+        ]:
+            now[0] = float(at)
+            shown.tick(one)
+    assert rates == [4000, 0, 1000, 0, 500]
+
+
 def test_a_short_search_shows_nothing_but_its_report() -> None:
     child = terminal("check", KVM2008, "--plan", "Kvm2008", "--ops", "munmap", "--color", "never")
     assert ended(child) == 0
@@ -109,7 +178,7 @@ def test_without_a_terminal_there_is_no_line() -> None:
         (("--color", "always"), {"NO_COLOR": "1"}, True),
     ],
 )
-def test_colour_in_a_terminal(options: tuple[str, ...], env: dict[str, str], coloured: bool) -> None:
+def test_colour_in_a_terminal(options: tuple[str, ...], env: dict[str, Any], coloured: bool) -> None:
     child = terminal("check", KVM2008, "--plan", "Kvm2008", "--ops", "munmap", *options, **env)
     assert ended(child) == 0
     assert ("\x1b[" in child.before) == coloured

@@ -9,17 +9,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from support.made_plans import made_plans, read_made
 from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
-from support.systems import systems
+from support.symmetric import RACY, any_systems, small
+from support.systems import op, put, systems, thread, to
 
 from benchmarks.models.system import interval, kvm_seq
 from unpinned import api
+from unpinned.check import compiled, reduced
 from unpinned.check.reduced import search_reduced
 from unpinned.check.search import Bounds, explore
 from unpinned.check.successors import compile_system
 from unpinned.check.witness import broken_by, replay
 from unpinned.engine.search import Limits
 from unpinned.errors import PlanError
-from unpinned.ir.program import System
+from unpinned.ir.program import Check, Choose, Const, Local, Shared, System, Var
 from unpinned.ir.rules import GRAPH_RULES
 from unpinned.mm.system import build
 
@@ -28,13 +30,13 @@ FILES = [*DRIVERS.glob("*2008.py"), *sorted(EXAMPLES.glob("*.py")), *sorted(PLAN
 PLAN_PARAMETERS = [pytest.param(plan, id=plan.name) for file in FILES for plan in api.plans(file)]
 
 
-def same_safety(system: System, most: int = 40_000) -> str:
+def same_safety(system: System, most: int = 40_000, *, at_once: bool = False) -> str:
     """Assert that the reduced search agrees with the full one; return what both say, "" if that was too large."""
     safe = replace(system, promised=system.promised - GRAPH_RULES)
     graph = explore(compile_system(safe), Bounds(states=most))
     if graph.stopped:
         return ""
-    found = search_reduced(safe, replace(_LIMITS, deadly=False))
+    found = search_reduced(safe, replace(_LIMITS, deadly=False, at_once=at_once))
     if graph.broken:
         if found.schedule is None:  # a bound of the model may stand before the broken rule
             assert graph.limits
@@ -83,6 +85,11 @@ def test_the_interval_notifier(forgetful):
     assert same_safety(interval(2, 1, 2, 1, 2, forgetful=forgetful)) == ("race" if forgetful else "holds")
 
 
+@pytest.mark.parametrize("make", RACY)
+def test_what_a_wrong_name_would_hide(make):
+    assert same_safety(make()) == "race"
+
+
 def test_a_counter_without_bound_is_decided_where_numbers_are_not():
     system = kvm_seq(2, 1, 0, 1, 2, free=True, forever=True)
     graph = explore(compile_system(system))
@@ -90,6 +97,46 @@ def test_a_counter_without_bound_is_decided_where_numbers_are_not():
     found = search_reduced(system, replace(_LIMITS, deadly=False))
     assert found.complete
     assert found.schedule is None
+
+
+# ---- orbits of several forms --------------------------------------------------------------------------
+
+
+def _ring(frames: int) -> System:
+    """Make three CPUs that take two frames each; in rings (1, 2), (2, 3), (3, 1) all three frames look alike.
+
+    A rule is broken when all have.
+    """
+    one, other, done = Local("own.a"), Local("own.b"), Shared("mm.n")
+    taken, again = Shared("mm.x", one), Shared("mm.y", other)
+    last = Const(frames + 1)
+    steps = [
+        to(1, Choose(one, Const(1), last, op("not", taken)), put(taken, 1)),
+        to(2, Choose(other, Const(1), last, op("and", op("not", again), op("!=", one, other))), put(again, 1)),
+        to(3, put(done, op("+", done, 1))),
+        to(4, Check(op("!=", done, 3), "leak", "all"), put(done, op("?:", op("==", one, other), 0, done))),
+    ]
+    own = Var("own.a", "page", 0, frames), Var("own.b", "page", 0, frames)
+    shared = [Var(name, "bool", 0, 1, frames + 1, 0, ("frame",)) for name in ("mm.x", "mm.y")]
+    threads = [thread(f"t{cpu}", steps, *own) for cpu in range(3)]
+    return small([*shared, Var("mm.n", "int", 0, 3)], threads, "leak", pages=0, frames=frames)
+
+
+@pytest.mark.parametrize("frames", [3, 4])
+@pytest.mark.parametrize("compact", [False, True])
+def test_a_path_through_an_orbit_of_several_forms_is_led_back(frames, compact):
+    assert same_safety(_ring(frames), at_once=compact) == "race"
+
+
+def test_where_there_are_too_many_names_to_try_the_full_search_decides(monkeypatch):
+    monkeypatch.setattr(reduced, "_MOST_NAMES", 1)
+    found = search_reduced(_ring(3), replace(_LIMITS, deadly=False))
+    assert found.schedule is None
+    assert "its frames have too many names" in found.unled
+    monkeypatch.setattr(compiled, "_UNREDUCED", 0.0)
+    whole = compiled.examine(_ring(3), _LIMITS)
+    assert whole.race is not None
+    assert whole.race.rule == "leak"
 
 
 def _compare_plan(text: str) -> None:
@@ -114,6 +161,12 @@ def test_random_systems(made):
     same_safety(made, most=3000)
 
 
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@given(any_systems())
+def test_random_systems_that_may_be_symmetric(made):
+    same_safety(made, most=1_000)
+
+
 @pytest.mark.long
 @pytest.mark.timeout(7200)
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
@@ -127,4 +180,12 @@ def test_many_made_plans(text):
 @settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(systems())
 def test_many_random_systems(made):
+    same_safety(made, most=3000)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+@given(any_systems())
+def test_many_random_systems_that_may_be_symmetric(made):
     same_safety(made, most=3000)

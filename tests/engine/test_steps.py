@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from support.systems import acquire, fork, op, put, system, systems, thread, to
 
 from unpinned.check.successors import compile_system
+from unpinned.engine.explorer import LIMITED, MAX_THREADS, RACE
 from unpinned.engine.packing import packing
 from unpinned.engine.program import Program, UnfitError
-from unpinned.engine.steps import LIMITED, MAX_THREADS, RACE, Writer
+from unpinned.engine.steps import Writer
 from unpinned.ir.bounds import bounds
 from unpinned.ir.interp import outcomes
 from unpinned.ir.layout import BROKEN, initial

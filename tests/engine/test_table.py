@@ -120,3 +120,22 @@ def test_a_search_goes_on_where_growth_has_failed(cores, monkeypatch):
     assert search.states == 81_112
     assert len(failed) > 1
     search.close()
+
+
+def test_an_interrupt_while_the_table_grows_loses_nothing(monkeypatch):
+    """The table is half moved then; it is made anew when the search goes on."""
+    real = Table.grow
+
+    def grow(made: Table, size: int, *rest: object) -> bool:
+        monkeypatch.setattr(Table, "grow", real)
+        made.clear(size)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Table, "grow", grow)
+    search = Search(program(), Limits(1 << 30, to_end=True))
+    search.run()
+    assert search.stopped == "interrupt"
+    search.run()
+    assert search.complete
+    assert search.states == 81_112
+    search.close()

@@ -12,14 +12,15 @@ from support.symmetric import kvm_seq_free
 from unpinned.engine import memory
 from unpinned.engine import program as programs
 from unpinned.engine.analysis import Analysis
-from unpinned.engine.canonical import scratch_words
+from unpinned.engine.explorer import scratch_words
 from unpinned.engine.program import NONE, Program
 from unpinned.engine.search import Limits, Search
 from unpinned.ir.program import System
 from unpinned.native import cache
 from unpinned.native.errors import NativeError
 from unpinned.native.machine import Loaded, compile_module, load
-from unpinned.reduce.symmetry import Symmetry, find_symmetry
+from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.symmetry import find_symmetry
 
 
 class _Watched(Program):

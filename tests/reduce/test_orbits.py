@@ -23,7 +23,8 @@ from unpinned.ir.program import System
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
-from unpinned.reduce.symmetry import Symmetry, find_symmetry
+from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.symmetry import find_symmetry
 
 
 def orbits_of(system: System, symmetry: Symmetry | None = None) -> tuple[Successors, Orbits]:

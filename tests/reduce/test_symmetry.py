@@ -18,11 +18,14 @@ from support.systems import fork, op, put, thread, to
 
 from unpinned.check.search import explore
 from unpinned.check.successors import compile_system
+from unpinned.engine.packing import Kinds, packing
+from unpinned.ir.layout import shape
 from unpinned.ir.program import Check, Choose, Const, Expr, Local, Shared, System, Thread, Var
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
-from unpinned.reduce.symmetry import Symmetry, find_symmetry
+from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.symmetry import find_symmetry
 
 G, H, P, B = (Local(f"own.{name}") for name in "ghpb")
 GFN, OTHER, FRAME = Var("own.g", "gfn", 0, 2), Var("own.h", "gfn", 0, 2), Var("own.p", "page", 0, 2)
@@ -62,6 +65,28 @@ def wrong(system: System, symmetry: Symmetry) -> bool:
         set(explore_quotient(compiled.initial, compiled.expand, kept).states) != set(map(kept, states))
         for kept in (orbits.canonical, greatest)
     )
+
+
+# ---- what arrays count ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("per", "size", "dims"),
+    [
+        (("page",), 2, (("page", 2),)),
+        (("cpu", "frame"), 6, (("cpu", 2), ("frame", 3))),
+        (("cpu",), 4, ()),
+        (("frame",), 2, ()),
+        (("node",), 2, ()),
+    ],
+)
+def test_an_array_counts_something_if_it_has_as_many_elements(per, size, dims):
+    var = Var("mm.x", "bool", 0, 1, size, 0, per)
+    assert shape(var, {"page": 2, "frame": 2, "cpu": 2}) == dims
+    made = small([var], [one(to(0, put(Shared("mm.x", Const(0)), 1)), ends=False) for _ in range(2)])
+    pack = packing(made, Kinds(((0, 1),)))
+    pieces = [chunk.count for chunk in pack.rows["mm.x"].chunks]
+    assert pieces == ([extent for _, extent in dims[-1:]] * (size // dims[-1][1]) if dims else [size])
 
 
 # ---- what is symmetric --------------------------------------------------------------------------------

@@ -16,11 +16,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations, product
 
-from unpinned.ir.layout import BROKEN, Layout, Slot
+from unpinned.ir.layout import BROKEN, Layout, Slot, shape
 from unpinned.ir.program import System
 from unpinned.ir.rules import CODES, LIMIT
-from unpinned.reduce.kinds import FRAME, GFN, OFFSET, PLAIN, Held, shape, views
-from unpinned.reduce.symmetry import Symmetry
+from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.kinds import FRAME, GFN, OFFSET, PLAIN, Held, views
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 """Make systems with pages, frames and CPUs: kvm-seq with full symmetry, and random ones that may be symmetric.
 
 Random systems are written in types: pages are stored where pages belong, and loops over all pages or frames are
-written out. With `odd` constants, orders, sums and single elements are strewn in, which break some symmetry or none.
+written out. Some variables are read and never written, one holds a number above all frames, and threads may have an
+array that counts CPUs. With `odd` constants, orders, sums and single elements are strewn in, which break some symmetry
+or none.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 from support.kvm_seq import kvm_seq
-from support.systems import fork, op, put, to
+from support.systems import fork, op, put, thread, to
 
 from unpinned.errors import Pos
 from unpinned.ir.liveness import reset_dead_locals
@@ -116,6 +118,75 @@ def small(
     return System("by hand", tuple(shared), made, (None,) * len(made), frozenset(promised), extents)
 
 
+# Systems in which "leak" is broken, and would not be if names were given wrongly.
+
+
+def who_was_up() -> System:
+    """Make two threads that note in arrays of their own who was up before them: one sees the other."""
+
+    def steps(cpu: int) -> list[Body]:
+        look = [put(Local("own.saw", Const(k)), Shared("mm.up", Const(k))) for k in range(2)]
+        flip = put(Shared("mm.n"), op("-", 1, Shared("mm.n")))
+        check = Check(op("not", Local("own.saw", Const(1 - cpu))), "leak", "the other was up")
+        return [to(1, *look, put(Shared("mm.up", Const(cpu)), 1)), to(2, flip), to(3, check)]
+
+    own = Var("own.saw", "bool", 0, 1, 2, 0, ("cpu",))
+    threads = [thread(f"t{cpu}", steps(cpu), own) for cpu in range(2)]
+    shared = [Var("mm.up", "bool", 0, 1, 2, 0, ("cpu",)), Var("mm.n", "bool", 0, 1)]
+    return small(shared, threads, "leak", pages=0, frames=0)
+
+
+def more_elements_than_cpus() -> System:
+    """Make two threads that share the first element of an array of four, two for each CPU, as its `per` has it."""
+    first = Shared("mm.x", Const(0))
+    flip = put(Shared("mm.n"), op("-", 1, Shared("mm.n")))
+    steps = [to(1, put(first, 1)), to(2, flip), to(3, Check(op("not", first), "leak", "set"))]
+    shared = [Var("mm.x", "bool", 0, 1, 4, 0, ("cpu",)), Var("mm.n", "bool", 0, 1)]
+    threads = [thread(f"t{cpu}", steps, Var("own.q", "bool", 0, 1)) for cpu in range(2)]
+    return small(shared, threads, "leak", pages=0, frames=0)
+
+
+def number_above_all_frames() -> System:
+    """Make a thread that marks two frames, one and the other in turn, and stores 3, which is no frame."""
+    one, other, last = Local("own.p"), Local("own.q"), Shared("mm.last")
+    marks = [put(Shared(f"mm.mark{i}", other if i % 2 else one), 1) for i in range(8)]
+    both = Choose(one, Const(1), Const(3)), Choose(other, Const(1), Const(3), op("!=", other, one))
+    check = Check(op("!=", last, 3), "leak", "3 is no frame")
+    bodies: list[tuple[Stmt, ...]] = [(*both, marks[0]), (put(last, 3),), *((mark,) for mark in marks[1:]), (check,)]
+    shared = [Var(f"mm.mark{i}", "bool", 0, 1, 3, 0, ("frame",)) for i in range(8)]
+    return _watched(bodies, ["own.p", "own.q"], [*shared, Var("mm.last", "page", 0, 3)], frames=2)
+
+
+def frames_that_are_never_stored() -> System:
+    """Make a thread that marks any frame, and looks at those that variables name which nothing is stored in."""
+    names = [Shared(f"mm.{name}") for name in ("first", "second", "third")]
+    marked = [(Check(op("not", Shared("mm.mark", name)), "leak", "marked"),) for name in names]
+    bodies: list[tuple[Stmt, ...]] = [
+        (Choose(Local("own.p"), Const(1), Const(4)),),
+        (put(Shared("mm.mark", Local("own.p")), 1),),
+    ]
+    shared = [Var(name.name, "page", 0, 3, 1, init) for init, name in enumerate(names, 1)]
+    mark = Var("mm.mark", "bool", 0, 1, 4, 0, ("frame",))
+    return _watched([*bodies, *marked], ["own.p"], [*shared, mark], frames=3)
+
+
+def _watched(bodies: list[tuple[Stmt, ...]], own: list[str], shared: list[Var], frames: int) -> System:
+    """Make a thread of these steps, and one that looks at all arrays of frames, so that no steps are merged."""
+    seen: Expr = Shared("mm.z")
+    for var in shared:
+        for frame in range(1, frames + 1) if var.per else ():
+            seen = op("and", seen, Shared(var.name, Const(frame)))
+    steps = [to(place + 1, *stmts) for place, stmts in enumerate(bodies)]
+    threads = [
+        thread("a", steps, *(Var(name, "page", 0, frames) for name in own)),
+        thread("look", [to(0, put(Shared("mm.z"), op("not", seen)))], ends=False),
+    ]
+    return small([*shared, Var("mm.z", "bool", 0, 1)], threads, "leak", pages=0, frames=frames)
+
+
+RACY = [who_was_up, more_elements_than_cpus, number_above_all_frames, frames_that_are_never_stored]
+
+
 # ---- at random -----------------------------------------------------------------------------------------------
 
 PAGES, FRAMES = 2, 2
@@ -125,8 +196,10 @@ _CPU, _ROW = 800, 900
 _G, _H, _P, _B, _I = (Local(f"own.{name}") for name in "ghpbi")
 
 
-def _locals() -> tuple[Var, ...]:
+def _locals(cpus: int, saw: bool) -> tuple[Var, ...]:
+    by_cpu = (Var("own.saw", "bool", 0, 1, cpus, 0, ("cpu",)),) if saw else ()
     return (
+        *by_cpu,
         Var("own.g", "gfn", 0, PAGES),
         Var("own.h", "gfn", 0, PAGES),
         Var("own.p", "page", 0, FRAMES),
@@ -143,15 +216,28 @@ def _shared(cpus: int, owner: str) -> tuple[Var, ...]:
         Var("mm.flag", "bool", 0, 1, PAGES, 0, ("page",)),
         Var("mm.taken", "int", 0, 2, cpus * ROW, 0, ("cpu", "frame")),
         Var("mm.n", "int", 0, 3),
+        Var("mm.up", "bool", 0, 1, cpus, 0, ("cpu",)),
+        Var("mm.used", "bool", 0, 1, PAGES * ROW, 0, ("page", "frame")),
+        # Nothing is stored in these: a page, a page plus one, a frame.
+        Var("mm.first", "gfn", 0, PAGES),
+        Var("mm.one", "int", 0, PAGES, 1, 1),
+        Var("mm.spare", "page", 0, FRAMES, 1, 1),
+        # A frame, or a number above all of them.
+        Var("mm.last", "page", 0, FRAMES + 1),
     )
 
 
 @dataclass(slots=True)
 class _Author:
-    """Draw steps; with `odd` one expression or statement in some is of a kind that may break a symmetry."""
+    """Draw steps; with `odd` one expression or statement in some is of a kind that may break a symmetry.
+
+    With `saw` the threads note in an array of their own which of the `cpus` are up.
+    """
 
     draw: Any
     odd: bool
+    cpus: int
+    saw: bool
 
     def pick(self, *some: Any) -> Any:
         return self.draw(st.sampled_from(some))
@@ -162,15 +248,18 @@ class _Author:
     def gfn(self) -> Expr:
         if self.slip():
             return Const(self.draw(st.integers(0, PAGES - 1)))
-        return self.pick(_G, _G, _H)
+        return self.pick(_G, _G, _H, Shared("mm.first"))
 
     def page(self) -> Expr:
         if self.slip():
             return self.pick(Const(1), Const(2), op("?:", op("==", _P, FRAMES), 0, op("+", _P, 1)))
-        return self.pick(_P, _P, Shared("mm.pte", self.gfn()), Const(0))
+        return self.pick(_P, _P, Shared("mm.pte", self.gfn()), Shared("mm.spare"), Const(0))
 
     def owner(self) -> Expr:
-        return self.pick(Const(0), op("+", self.gfn(), 1), Shared("mm.owner", self.page()))
+        return self.pick(Const(0), op("+", self.gfn(), 1), Shared("mm.owner", self.page()), Shared("mm.one"))
+
+    def used(self) -> Shared:
+        return Shared("mm.used", op("+", op("*", self.gfn(), ROW), self.page()))
 
     def taken(self) -> Shared:
         page = self.page()
@@ -186,14 +275,16 @@ class _Author:
         if self.slip():
             one, other = self.gfn(), self.gfn()
             return self.pick(op("<", one, other), op("<=", one, 0), _G, op("<", 0, self.page()))
-        what = self.pick("and", "or", "not", "flag", "gfn", "page", "owner", "number", "own", "all")
+        what = self.pick("and", "or", "not", "flag", "gfn", "page", "last", "owner", "number", "own", "all")
         if what in ("and", "or") and depth:
             return op(what, self.cond(depth - 1), self.cond(depth - 1))
         match what:
             case "not" if depth:
                 return op("not", self.cond(depth - 1))
             case "flag":
-                return Shared("mm.flag", self.gfn())
+                return self.pick(Shared("mm.flag", self.gfn()), self.used())
+            case "last":
+                return op(self.pick("==", "!="), Shared("mm.last"), self.pick(Const(FRAMES + 1), self.page()))
             case "gfn":
                 return op(self.pick("==", "!="), self.gfn(), self.gfn())
             case "page":
@@ -205,13 +296,16 @@ class _Author:
             case "all":
                 name = self.pick("mm.pte", "mm.flag")
                 return op(self.pick("and", "or"), *(Shared(name, Const(page)) for page in range(PAGES)))
-        return self.pick(_B, Local("own.set", self.gfn()), _P)
+        own = _B, Local("own.set", self.gfn()), _P
+        return self.pick(*own, *((Local("own.saw", Const(_CPU)), self.any_seen()) if self.saw else ()))
 
     def stmts(self) -> list[Stmt]:
         """Draw a statement, or a loop over all of something."""
         rules = "stale-use", "leak"
-        what = self.pick("gfn", "page", "pte", "owner", "flag", "set", "taken", "n", "own", "loop", "check", "cover")
-        match what:
+        of_pages = "gfn", "pte", "flag", "set", "used"
+        of_frames = "page", "owner", "taken", "last"
+        of_cpus = ("saw", "saw", "up", "up") if self.saw else ()
+        match self.pick(*of_pages, *of_frames, *of_cpus, "n", "own", "loop", "check", "cover"):
             case "gfn":
                 lo, hi = self.pick((0, 1), (1, PAGES)) if self.slip() else (0, PAGES)
                 choice: Stmt = Choose(self.pick(_G, _H), Const(lo), Const(hi))
@@ -225,6 +319,14 @@ class _Author:
                 return [put(Shared("mm.owner", self.page()), self.owner())]
             case "flag":
                 return [put(Shared("mm.flag", self.gfn()), self.draw(st.integers(0, 1)))]
+            case "used":
+                return [put(self.used(), self.draw(st.integers(0, 1)))]
+            case "last":
+                return [put(Shared("mm.last"), self.pick(Const(FRAMES + 1), self.page()))]
+            case "up":
+                return [put(Shared("mm.up", Const(_CPU)), self.draw(st.integers(0, 1)))]
+            case "saw":
+                return self.look()
             case "set":
                 return [put(Local("own.set", self.gfn()), self.draw(st.integers(0, 1)))]
             case "taken":
@@ -238,6 +340,17 @@ class _Author:
             case "cover":
                 return [Cover("event")]
         return self.loop(self.pick(*rules))
+
+    def look(self) -> list[Stmt]:
+        """Note which CPUs are up."""
+        return [put(Local("own.saw", Const(cpu)), Shared("mm.up", Const(cpu))) for cpu in range(self.cpus)]
+
+    def any_seen(self) -> Expr:
+        """Return whether any CPU was up when this one looked."""
+        seen: Expr = Local("own.saw", Const(0))
+        for cpu in range(1, self.cpus):
+            seen = op("or", seen, Local("own.saw", Const(cpu)))
+        return seen
 
     def loop(self, rule: str) -> list[Stmt]:
         """Draw a loop over all pages or all frames, written out."""
@@ -267,15 +380,15 @@ class _Author:
 @st.composite
 def symmetric_systems(draw: Any, odd: bool = False) -> System:
     """Draw a system of two like threads and perhaps another; unless `odd`, all that can be is symmetric."""
-    author = _Author(draw, odd)
-    templates = [_template(author), _template(author)]
     order = draw(st.sampled_from([(0, 0), (0, 0, 1), (1, 0, 0), (0, 1, 0)]))
+    author = _Author(draw, odd, len(order), saw=draw(st.integers(0, 2)) == 0)
+    templates = [_template(author), _template(author)]
     threads = []
     for cpu, which in enumerate(order):
         steps, ends = templates[which]
         bodies = [_numbered(step, cpu) for step in steps]
         made = tuple(Step(body, _POS, "method") for body in bodies)
-        threads.append(Thread(f"CPU{cpu}", "op", _locals(), made, len(made) if ends else None))
+        threads.append(Thread(f"CPU{cpu}", "op", _locals(author.cpus, author.saw), made, len(made) if ends else None))
     if not odd or draw(st.booleans()):
         threads = [reset_dead_locals(made) for made in threads]
     promised = draw(st.sets(st.sampled_from(["stale-use", "leak"])))
@@ -287,12 +400,21 @@ def _template(author: _Author) -> tuple[list[Body], bool]:
     count, ends = author.draw(st.integers(2, 4)), author.draw(st.booleans())
     places = list(range(count + ends))
     bodies = [author.body([places[(place + 1) % len(places)]] * 2 + places) for place in range(count)]
+    if author.saw:
+        first, *_, last = bodies
+        bodies[0] = Body((*first.stmts, *author.look(), put(Shared("mm.up", Const(_CPU)), 1)), first.end)
+        bodies[-1] = Body((*last.stmts, put(_B, author.any_seen())), last.end)
     if not author.odd:
-        # A gfn that is read before it is chosen is page 0.
+        # A gfn that is read before it is chosen is page 0, and a page plus one is known by what it is compared with.
         chosen = Choose(_G, Const(0), Const(PAGES)), Choose(_H, Const(0), Const(PAGES))
         stmts = tuple(stmt for stmt in bodies[0].stmts if not isinstance(stmt, Wait))
-        bodies[0] = Body((*chosen, *stmts), bodies[0].end)
+        bodies[0] = Body((*chosen, put(_B, op("==", Shared("mm.one"), op("+", _G, 1))), *stmts), bodies[0].end)
     return bodies, ends
+
+
+def any_systems() -> st.SearchStrategy[System]:
+    """Draw a system that is symmetric by its making, or an odd one."""
+    return st.one_of(symmetric_systems(), symmetric_systems(odd=True))
 
 
 def _numbered(body: Body, cpu: int) -> Body:

@@ -23,8 +23,10 @@ from unpinned.check.successors import Successors, compile_system
 from unpinned.check.witness import InternalError, Race, Seen, broken_by, race_of_path, race_of_schedule
 from unpinned.engine import explorer
 from unpinned.engine.analysis import Analysis
-from unpinned.engine.program import Program
+from unpinned.engine.checkpoint import is_written
+from unpinned.engine.program import Program, UnfitError
 from unpinned.engine.search import Limits, Search
+from unpinned.errors import UsageError
 from unpinned.ir.digest import digest
 from unpinned.ir.interp import outcomes
 from unpinned.ir.layout import BROKEN
@@ -35,6 +37,8 @@ from unpinned.ir.rules import CODES, GRAPH_RULES, LIMIT, severity
 _INTERVAL = 10.0
 #: Seconds for which the full system is searched before the reduced one.
 _UNREDUCED = 1.0
+#: The share of the memory that is left for the reduced one.
+_KEPT = 1 / 4
 #: More states than these on shortest paths are not compared for context switches; the first path found is taken.
 _MOST_ON_PATHS = 200_000
 #: What can be reached from a state in which a CPU waits for ever is looked at up to so many states.
@@ -51,6 +55,10 @@ class Checkpoints:
     def of(self, system: System) -> Path:
         """Return the folder of the search of a system."""
         return self.folder / digest(system)
+
+    def going_on(self, system: System) -> bool:
+        """Tell whether the search of a system goes on from a checkpoint; without one it begins anew."""
+        return self.resume and is_written(self.of(system))
 
 
 def examine(
@@ -89,7 +97,7 @@ def _begun(system: System, limits: Limits, checkpoints: Checkpoints | None) -> S
 
 
 def _examined(search: Search, limits: Limits, tick: Tick | None, reductions: bool) -> Evidence:
-    """Run a search, and one under reductions if it turns out to be long."""
+    """Run a search, and one under reductions if it turns out to be long; both together stay within the memory."""
     system = search.program.system
     if not reductions:
         search.run(_sights(tick))
@@ -97,36 +105,56 @@ def _examined(search: Search, limits: Limits, tick: Tick | None, reductions: boo
     first = time.monotonic() + _UNREDUCED
     if limits.deadline is not None:
         first = min(first, limits.deadline)
-    search.limits = replace(limits, deadline=first)
+    kept = int(limits.memory * _KEPT)
+    search.limits = replace(limits, deadline=first, compact=False, memory=limits.memory - kept)
     search.run(_sights(tick))
     search.limits = limits
-    if search.stopped != "time":
+    if search.stopped not in ("time", "memory"):
         return _conclusion(search, limits, tick)
-    left = max(limits.memory - search.memory, limits.memory // 4)
-    alone = replace(limits, deadly=False, compact=True, checkpoint=None, memory=left)
-    safety = search_reduced(system, alone, _sights(tick))
+    alone = replace(limits, deadly=False, compact=True, checkpoint=None)
+    safety = _reduced(system, replace(alone, memory=limits.memory - search.memory), tick)
     if safety.complete and not system.promised & GRAPH_RULES:
         return _safe(system, safety)
     if safety.stopped == "interrupt":
         search.stopped = safety.stopped
     else:
         search.run(_sights(tick))
-    return _with_safety(_conclusion(search, limits, tick), safety)
+    evidence = _conclusion(search, limits, tick)
+    if evidence.stopped == safety.stopped == "memory":
+        # All that the full search knows is told by now, so the reduced one may have the memory.
+        search.close()
+        safety = _reduced(system, alone, tick)
+        if safety.complete and not system.promised & GRAPH_RULES:
+            return _safe(system, safety)
+        evidence = replace(evidence, stopped=safety.stopped if safety.stopped == "interrupt" else "memory")
+    return _with_safety(evidence, safety)
+
+
+def _reduced(system: System, limits: Limits, tick: Tick | None) -> SafetyResult:
+    """Search a system under reductions; if that cannot be done, nothing is known, and a note says why."""
+    try:
+        return search_reduced(system, limits, _sights(tick, "reduced"))
+    except UnfitError as error:
+        why = f"reductions were given up: the reduced system has {error}"
+    except UsageError as error:
+        why = f"reductions were given up: {error.what}"
+    return SafetyResult(0, 0, False, "", None, "", "", frozenset(), frozenset(), notes=(why,), given_up=(why,))
 
 
 def _conclusion(search: Search, limits: Limits, tick: Tick | None) -> Evidence:
-    """Return what a search of the full system showed."""
+    """Return what a search of the full system showed; the search may be closed then."""
     found = _Found(search, limits, tick)
-    if found.shows_deadlock:
-        # Some CPUs may be stuck for ever long before none can go on; only the whole graph tells.
-        whole = Search(search.program, replace(limits, to_end=True))
-        try:
-            whole.run(_sights(tick))
-            if whole.complete:
-                return _Found(whole, limits, tick).evidence()
-        finally:
-            whole.close()
-    return found.evidence()
+    evidence = found.evidence()
+    if not found.shows_deadlock or evidence.stopped:
+        return evidence
+    # Some CPUs may be stuck for ever long before none can go on; only the whole graph tells.
+    search.close()
+    whole = Search(search.program, replace(limits, to_end=True, checkpoint=None))
+    try:
+        whole.run(_sights(tick))
+        return _Found(whole, limits, tick).evidence() if whole.complete else evidence
+    finally:
+        whole.close()
 
 
 def _safe(system: System, safety: SafetyResult) -> Evidence:
@@ -134,25 +162,27 @@ def _safe(system: System, safety: SafetyResult) -> Evidence:
     return Evidence(
         *(system, safety.states, safety.depth, True, "", "", None, safety.events, safety.reached),
         notes=(_said(safety), *safety.notes),
+        details=safety.given_up,
     )
 
 
 def _with_safety(evidence: Evidence, safety: SafetyResult) -> Evidence:
     """Add what the reduced search showed to what the full one did."""
+    evidence = replace(evidence, details=(*evidence.details, *safety.given_up))
     if evidence.race is not None:
         return evidence
     if safety.unled and (evidence.limit or not evidence.complete):
-        note = "with reductions a rule is broken beyond the bounds of a counter: give it more bits"
-        return replace(evidence, notes=(*evidence.notes, note))
+        return replace(evidence, notes=(*evidence.notes, safety.unled))
     if safety.schedule is not None or safety.unled:
         if evidence.complete or safety.schedule is None:
             raise InternalError(f"a race of {evidence.system.name} was found under reductions and not without them")
         seen = Seen(evidence.states, 1, evidence.depth)
         race = race_of_schedule(evidence.system, safety.rule, safety.schedule, seen, shortest=False)
         return replace(evidence, race=race)
-    if not evidence.complete and safety.complete:
-        return replace(evidence, notes=(*evidence.notes, _said(safety)))
-    return evidence
+    if evidence.complete:
+        return evidence
+    said = (_said(safety),) if safety.complete else ()
+    return replace(evidence, notes=(*evidence.notes, *said, *safety.notes))
 
 
 def _said(safety: SafetyResult) -> str:
@@ -160,21 +190,40 @@ def _said(safety: SafetyResult) -> str:
     return f"with reductions all was searched, {safety.states} states: no rule of a single state is broken"
 
 
-def _sights(tick: Tick | None) -> Callable[[Search], None] | None:
+def _sights(tick: Tick | None, name: str = "") -> Callable[[Search], None] | None:
     def seen(search: Search) -> None:
         assert tick is not None
-        tick(Sight(search.states, search.depth, search.frontier, expected(search.levels)))
+        widths = search.levels
+        tick(Sight(search.states, search.depth, widths[-1] + search.frontier, expected(widths), name))
 
     return None if tick is None else seen
 
 
+def _to_lower(system: System, name: str) -> str:
+    """Return the option that makes a variable hold less (a local is "thread.local"), or "" if none is known to."""
+    extents = dict(system.extents)
+    ops = sum(thread.kind == "op" for thread in system.threads)
+    more = {"--vcpus": extents.get("vcpu", 0) > 1, "--pages": extents.get("page", 0) > 1, "--ops": ops > 1}
+    by_count = {"vcpu": ["--vcpus"], "cpu": ["--vcpus", "--ops"], "page": ["--pages"], "frame": ["--pages", "--ops"]}
+    by_type = {"gfn": ["--pages"], "page": ["--pages", "--ops"], "pfn": ["--pages", "--ops"]}
+    wanted: list[str] = []
+    for var in system.shared:
+        if var.name == name:
+            wanted += [option for per in var.per for option in by_count.get(per, [])] + by_type.get(var.type, [])
+    for thread in system.threads:
+        if any(f"{thread.name}.{var.name}" == name for var in thread.locals):
+            wanted.append("--vcpus" if thread.kind == "vcpu" else "--ops")
+    return next((option for option in wanted if more[option]), "")
+
+
 @dataclass(slots=True)
 class _Found:
-    """A search that has ended, and what follows from it."""
+    """A search that has ended, and what follows from it; `interrupted` while a race was told."""
 
     search: Search
     limits: Limits
     tick: Tick | None
+    interrupted: bool = False
 
     @property
     def system(self) -> System:
@@ -189,8 +238,8 @@ class _Found:
         search, stopped, complete = self.search, self.search.stopped, self.search.complete
         race, limit = None, ""
         successors = compile_system(self.system)
-        broken = self._broken(successors, search.filed(explorer.BROKEN))
-        limited = self._broken(successors, search.filed(explorer.LIMITS))
+        filed = {counter: search.filed(counter) for counter in (explorer.BROKEN, explorer.LIMITS)}
+        broken, limited = (self._broken(successors, before) for before in filed.values())
         states = search.states + len(broken) + len(limited)
         depth = self._depth()
         try:
@@ -199,6 +248,8 @@ class _Found:
             stopped, complete = "interrupt", False
         except TimeoutError:
             stopped, complete = "time", False
+        if self.interrupted:
+            stopped = "interrupt"
         if race is None and limited:
             limit = self._limit()
         leaves = search.program.leaves
@@ -206,10 +257,26 @@ class _Found:
         notes: tuple[str, ...] = (odds_note(search.odds),) if search.compact else ()
         if search.note:
             notes += (search.note,)
+        for counter, before in filed.items():
+            if search.count(counter) > len(before):
+                what = "broken states" if counter == explorer.BROKEN else "states at a limit"
+                notes += (
+                    f"of {what} only those are counted that follow on the first {len(before)} states before them",
+                )
+        if search.complete and not complete:
+            asked = sorted(self.system.promised & GRAPH_RULES)
+            open_ = f"{' and '.join(asked)} {'was' if len(asked) == 1 else 'were'}"
+            notes += (f"all states were seen and none breaks a rule by itself; {open_} not worked out to the end",)
+        lower = ""
         if stopped == "memory":
             name, values = search.widest()
-            notes += (f"{name} takes the most values, {values} at least: lower what makes them",)
-        return Evidence(self.system, states, depth, complete, stopped, limit, race, events, reached, notes)
+            lower = _to_lower(self.system, name)
+            notes += (f"{name} takes the most values, {values} at least" + (f": lower {lower}" if lower else ""),)
+        return Evidence(
+            *(self.system, states, depth, complete, stopped, limit, race, events, reached),
+            notes=notes,
+            lower=lower,
+        )
 
     def _depth(self) -> int:
         """Return the last level that was searched: broken states make a level of their own if need be."""
@@ -286,8 +353,15 @@ class _Found:
     ) -> list[tuple[int, bytes]]:
         """Return a shortest path to a state of some level, with the fewest context switches, and then a last step."""
         search = self.search
-        depth = search.depth_of(targets[0])
-        numbers = None if search.compact else Analysis(search).layers(targets, depth, _MOST_ON_PATHS)
+        numbers = None
+        if not search.compact:
+            # A race that was found is told, if need be along the first path to it: as short, with more switches.
+            try:
+                numbers = Analysis(search).layers(targets, search.depth_of(targets[0]), _MOST_ON_PATHS)
+            except TimeoutError:
+                pass
+            except KeyboardInterrupt:
+                self.interrupted = True
         if numbers is None:
             numbers = [[i] for i in search.path(targets[0])]
         layers = [{search.state(i): list[tuple[int, bytes]]() for i in layer} for layer in numbers]
@@ -306,7 +380,16 @@ class _Found:
         if not waiting and not endless:
             return None
         start = min([*waiting.values(), *endless.values()], key=lambda i: (self.search.depth_of(i), i))
-        behind = self._behind(successors, start)
+        try:
+            behind = self._behind(successors, start)
+        except TimeoutError:
+            if not waiting:
+                raise
+            # That it waits is certain; only whether another CPU would be the better example is not known.
+            thread, start = min(waiting.items(), key=lambda item: (self.search.depth_of(item[1]), item))
+            seen = Seen(states, max(1, len(self._dead())), depth)
+            path = self._path(successors, [start], None)
+            return race_of_path(successors, "deadlock", path, seen, shortest=False, stuck=thread)
         found = stuck(behind)
         assert found is not None, "the sweep and the graph disagree"
         return self._with_cycle(successors, "deadlock", behind, found[0], states, depth, found[1])

@@ -17,7 +17,8 @@ class Evidence:
 
     `complete` says that every state was seen; else `stopped` says why not: "time", "memory", "interrupt", or "" after a
     violation. `limit` has the words of the first bound of the model that was run into, or "". `events` were seen, and
-    `reached` are the source lines, as (file, line), that steps ran through. `notes` are sentences for the report.
+    `reached` are the source lines, as (file, line), that steps ran through. `notes` are sentences for the report,
+    `details` such as only a long report has. `lower` is the option that makes the scenario smaller where it is widest.
     """
 
     system: System
@@ -30,19 +31,23 @@ class Evidence:
     events: frozenset[str]
     reached: frozenset[tuple[str, int]]
     notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    lower: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """How far a search is: states so far, the level that is searched, the frontier, and how many states to expect.
 
-    The frontier is the number of states that are known and not expanded. `expected` is None as long as levels grow.
+    The frontier is the number of states of this level and the next. `expected` is None as long as levels grow.
+    `search` says which search it is, "" for one of the full system.
     """
 
     states: int
     depth: int
     frontier: int
     expected: int | None = None
+    search: str = ""
 
 
 def expected(widths: Sequence[int]) -> int | None:

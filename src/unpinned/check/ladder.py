@@ -115,17 +115,18 @@ def climb(
             result = interrupted_rung(rung)
         watch.done(result)
         results.append(result)
-        interrupted = result.why == INTERRUPTED
+        interrupted = result.interrupted
         if result.verdict is Verdict.RACE:
             break
     verdict, why = decide(plan, results, rungs)
     races: list[tuple[Scenario, Race]] = []
-    unsearched = [rule for rule in RULES if rule not in promises(plan)]
+    unsearched = dict.fromkeys((rule for rule in RULES if rule not in promises(plan)), INTERRUPTED)
     try:
         interrupted = interrupted or _look_for(plan, rungs, unsearched, races, deadline, options, watch)
     except KeyboardInterrupt:
         interrupted = True
-    return PlanResult(plan, tuple(results), tuple(races), tuple(unsearched), verdict, why, interrupted)
+    kept = options.checkpoint is not None and any(options.checkpoint.glob("*/checkpoint.json"))
+    return PlanResult(plan, tuple(results), tuple(races), unsearched, verdict, why, interrupted, kept)
 
 
 def _search(
@@ -142,7 +143,7 @@ def _search(
 def _look_for(
     plan: PlanClass,
     rungs: tuple[Rung, ...],
-    rules: list[str],
+    rules: dict[str, str],
     races: list[tuple[Scenario, Race]],
     deadline: float,
     options: Options,
@@ -150,19 +151,21 @@ def _look_for(
 ) -> bool:
     """Look on the required rungs for races on rules that the plan does not promise; tell whether it was interrupted.
 
-    A rule that was looked for to the end goes from `rules`, and the first race on it into `races`.
+    A rule that was looked for to the end goes from `rules`, and the first race on it into `races`; the others get the
+    reason why they were not.
     """
     for rule in list(rules):
         for rung in (rung for rung in rungs if rung.required):
             watch.rung(plan, rung)
             result = _search(plan, rung, frozenset({rule}), deadline, options, watch)
             watch.done(result)
-            if result.why == INTERRUPTED:
-                return True
             if result.race is not None:
                 races.append((rung.scenario, result.race))
             if result.verdict is not Verdict.HOLDS:
                 break
+        rules[rule] = result.why
         if result.verdict is not Verdict.UNDECIDED:
-            rules.remove(rule)
+            del rules[rule]
+        if result.interrupted:
+            return True
     return False

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -44,7 +44,9 @@ class RungResult:
     """What the search of one rung gave.
 
     `why` says in words why it is undecided. `events` were seen in the search, `reached` are source lines of the plan
-    as (file, line), and `lines` those that its steps have. `notes` say how it was searched, where that is not as usual.
+    as (file, line), and `lines` those that its steps have. `notes` say how it was searched, where that is not as usual,
+    and `details` what only a long report says of it. `lower` is the option that makes it smaller where it is widest.
+    `interrupted` says that a Ctrl-C cut it short, be it after a race was found.
     """
 
     rung: Rung
@@ -56,7 +58,10 @@ class RungResult:
     events: frozenset[str]
     reached: frozenset[tuple[str, int]]
     lines: frozenset[tuple[str, int]]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    details: tuple[str, ...] = ()
+    lower: str = ""
+    interrupted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +69,18 @@ class PlanResult:
     """What is known of a plan: its rungs in order, and the races on rules that it does not promise.
 
     `unsearched` are the rules that it does not promise and that were not looked for to the end of the required
-    rungs. `why` gives the reasons for which it is undecided. `interrupted` says that a Ctrl-C cut the search short.
+    rungs, each with the reason. `why` gives the reasons for which it is undecided. `interrupted` says that a Ctrl-C cut
+    the search short. `checkpoint` says that a search can go on from what was written down.
     """
 
     plan: PlanClass
     rungs: tuple[RungResult, ...]
     unpromised: tuple[tuple[Scenario, Race], ...]
-    unsearched: tuple[str, ...]
+    unsearched: Mapping[str, str]
     verdict: Verdict
     why: tuple[str, ...]
     interrupted: bool = False
+    checkpoint: bool = False
 
     @property
     def race(self) -> Race | None:
@@ -124,18 +131,23 @@ def judge(rung: Rung, evidence: Evidence) -> RungResult:
         reached=evidence.reached,
         lines=lines,
         notes=evidence.notes,
+        details=evidence.details,
+        lower=evidence.lower,
+        interrupted=evidence.stopped == "interrupt",
     )
 
 
 def interrupted_rung(rung: Rung) -> RungResult:
     """Return what is known of a rung that was interrupted outside its search: nothing."""
     nothing = frozenset[tuple[str, int]]()
-    return RungResult(rung, Verdict.UNDECIDED, 0, 0, INTERRUPTED, None, frozenset(), nothing, nothing, ())
+    return RungResult(
+        *(rung, Verdict.UNDECIDED, 0, 0, INTERRUPTED, None, frozenset(), nothing, nothing), interrupted=True
+    )
 
 
 def not_begun(plan: PlanClass) -> PlanResult:
     """Return what is known of a plan whose turn did not come before the interrupt: nothing."""
-    return PlanResult(plan, (), (), (), Verdict.UNDECIDED, (NOT_BEGUN,), interrupted=True)
+    return PlanResult(plan, (), (), {}, Verdict.UNDECIDED, (NOT_BEGUN,), interrupted=True)
 
 
 INTERRUPTED = "it was interrupted"

@@ -14,9 +14,9 @@ from contextlib import ExitStack
 from typing import Final
 
 from unpinned.engine import explorer
+from unpinned.engine.explorer import MAX_THREADS
 from unpinned.engine.memory import Array
 from unpinned.engine.search import Search
-from unpinned.engine.steps import MAX_THREADS
 
 #: What fair_cycle() of sweeps.py returns if there is no such cycle, and if it was stopped.
 _NONE: Final = 0xFFFFFFFF

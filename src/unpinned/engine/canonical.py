@@ -24,19 +24,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from unpinned.engine.explorer import SCRATCH
 from unpinned.engine.packing import SHARED, Field, Key, Packing, Row
+from unpinned.ir.layout import shape
 from unpinned.ir.program import System, Var
 
-#: Scratch words before the two states; frames and pages are renamed by tables of 4-bit numbers in one word.
-_STATES: Final = 16
+#: Frames and pages are renamed by tables of 4-bit numbers in one word.
 _MOST: Final = 15
 _MOST_PAGES: Final = 5  # every permutation of them is written out
 _ALL: Final = (1 << 64) - 1
-
-
-def scratch_words(words: int) -> int:
-    """Return how many words canon() may write from x[s] on."""
-    return _STATES + 2 * words
 
 
 @dataclass(slots=True)
@@ -79,7 +75,7 @@ class Canon:
         self.line(1, "return 0")
         self.line(0, "def canon(p: u64p, at: u64, x: u64p, s: u64) -> u64:")
         if self.pages > 1:
-            first, second = f"s + {_STATES}", f"s + {_STATES + w}"
+            first, second = f"s + {SCRATCH}", f"s + {SCRATCH + w}"
             self.line(1, f"copy_state(x, {first}, p, at)")
         self.line(1, "normal(p, at, x, s)")
         if self.pages > 1:
@@ -136,8 +132,11 @@ class Canon:
             self.line(1, f"k{f} = (x[s + {f}] & {_ALL ^ 15}) | {f}")
         for a, b in _network(self.frames):
             self._exchange(f"k{a + 1}", f"k{b + 1}")
-        self.line(1, "to = " + " | ".join(f"({r} << ((k{r} & 15) * 4))" for r in range(1, self.frames + 1)))
-        self.line(1, f"if to == {sum(f << 4 * f for f in range(1, self.frames + 1))}:")
+        # A number above all frames is none of them, and keeps its name.
+        rest = sum(f << 4 * f for f in range(self.frames + 1, _MOST + 1))
+        new = " | ".join(f"({r} << ((k{r} & 15) * 4))" for r in range(1, self.frames + 1))
+        self.line(1, f"to = {rest} | {new}")
+        self.line(1, f"if to == {sum(f << 4 * f for f in range(_MOST + 1))}:")
         self.line(2, "return 0")
         moved = [(at.word, at.mask << at.shift, _shift(f"((to >> ({_get(at)} * 4)) & 15)", at)) for _, at, _ in fields]
         for _, row, first in counted:
@@ -280,9 +279,10 @@ class Canon:
         """Return (thread or SHARED, row, element 0) for each row that has an element for each frame."""
         found = []
         for row in self.pack.rows.values():
-            if "frame" not in row.var.per:
+            per = [each for each, _ in shape(row.var, dict(self.pack.system.extents))]
+            if "frame" not in per:
                 continue
-            if row.var.per[-1] != "frame" or row.var.per.count("frame") > 1:
+            if per[-1] != "frame" or per.count("frame") > 1:
                 raise ValueError(f"{row.var.name} does not count frames last")
             for first in range(0, row.var.size, self.frames + 1):
                 if row.field(first).word != row.field(first + self.frames).word:
@@ -326,13 +326,12 @@ class Canon:
 
 def _elements(var: Var, system: System, kind: str, permutation: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Yield (old, new) for each element of an array whose dimensions of a kind are permuted; nothing for others."""
-    if kind not in var.per:
+    dims = shape(var, dict(system.extents))
+    if all(per != kind for per, _ in dims):
         return
-    extents = dict(system.extents)
     for old in range(var.size):
         rest, new, stride = old, 0, 1
-        for per in reversed(var.per):
-            extent = extents[per] + (per == "frame")
+        for per, extent in reversed(dims):
             at = rest % extent
             new += stride * (permutation[at] if per == kind else at)
             rest, stride = rest // extent, stride * extent

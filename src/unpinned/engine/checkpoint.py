@@ -23,7 +23,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +55,17 @@ class Part:
     first: int
     end: int
     at: int
+
+
+def is_written(folder: Path) -> bool:
+    """Tell whether a folder holds a checkpoint: not so if a search was killed before it wrote its first one."""
+    return (folder / _NAME).is_file()
+
+
+def unusable(folder: Path, error: OSError) -> UsageError:
+    """Return the error that says why a folder cannot hold checkpoints."""
+    what = f"{folder} cannot be used for checkpoints: {error.strerror}"
+    return UsageError(what, hint="Name another folder.")
 
 
 class Keeper:
@@ -159,15 +169,13 @@ def _locked(folder: Path, *, make: bool) -> int:
     try:
         if make:
             folder.mkdir(parents=True, exist_ok=True)
-        elif not (folder / _NAME).is_file():
+        elif not is_written(folder):
             raise UsageError(
                 f"{folder} holds no checkpoint", hint="Name the folder that a search was told to write to."
             )
         lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise UsageError(
-            f"{folder} cannot be used for checkpoints: {error.strerror}", hint="Name another one."
-        ) from error
+        raise unusable(folder, error) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
@@ -178,11 +186,7 @@ def _locked(folder: Path, *, make: bool) -> int:
 
 
 def _sealed(body: Body) -> bytes:
-    try:
-        written_by = version("unpinned")
-    except PackageNotFoundError:  # run from its sources
-        written_by = "unknown"
-    text = json.dumps(body | {"format": _FORMAT, "unpinned": written_by}, sort_keys=True)
+    text = json.dumps(body | {"format": _FORMAT}, sort_keys=True)
     return f"{hashlib.sha256(text.encode()).hexdigest()}\n{text}".encode()
 
 
@@ -224,7 +228,7 @@ def _read(folder: Path, key: Mapping[str, object]) -> Body:
         raise _refused(folder, f"{_NAME} was cut or changed")
     body: Body = json.loads(text)
     if body["format"] != _FORMAT:
-        raise _refused(folder, f"it was written by unpinned {body['unpinned']}, in another format")
+        raise _refused(folder, "it was written by another version of unpinned, in another format")
     for name, what in _WORDS.items():
         if body["key"].get(name) != key[name]:
             shown = "" if name == "program" else f" ({body['key'].get(name)}, and now {key[name]})"

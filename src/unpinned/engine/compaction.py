@@ -23,7 +23,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from unpinned.engine import explorer as x
-from unpinned.engine.canonical import scratch_words
 from unpinned.engine.logs import Logs
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
@@ -56,7 +55,7 @@ class Walker:
         self.parents = (ctypes.c_uint32 * (program.most + 1))()
         self.seen = (ctypes.c_uint8 * max(1, len(program.leaves)))()
         self.out = (_U64 * (most * self.words))()
-        self.hashes = (_U64 * (most + scratch_words(self.words)))()
+        self.hashes = (_U64 * (most + x.scratch_words(self.words)))()
         self.sources = (_U64 * most)()
 
     def steps(self, state: tuple[int, ...]) -> dict[int, tuple[int, ...]]:

@@ -28,7 +28,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from unpinned.engine.steps import LIMITED, RACE
+#: What succ() returns (steps.py): two flags, and bits for so many threads.
+RACE: Final = 1
+LIMITED: Final = 2
+MAX_THREADS: Final = 12
 
 #: Words of `control`: the next chunk, states in all, states at which to stop for a larger table, whether to stop, the
 #: level, whether a CPU had to wait, whether the search goes on past violations, and the lengths of the three files.
@@ -64,6 +67,9 @@ FLOOR: Final = 1 << 12
 STASH: Final = 2 * FLOOR
 #: How many states a worker remembers of those that it found last; a power of two.
 RECENT: Final = 1 << 13
+
+#: Words of scratch memory that canon() has beside two states.
+SCRATCH: Final = 16
 
 #: Odd numbers without a pattern, and one that a seed is added to.
 _C1: Final = 0x9E3779B97F4A7C15
@@ -306,6 +312,11 @@ def representative(p: u64p, x: u64p) -> u64:
     ALONE
     return 0
 """
+
+
+def scratch_words(words: int) -> int:
+    """Return how many words canon() may write from x[s] on."""
+    return SCRATCH + 2 * words
 
 
 def explorer_source(words: int, most: int, canon: bool, more: str) -> str:

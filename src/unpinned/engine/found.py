@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 from unpinned.engine import explorer as x
-from unpinned.engine.canonical import scratch_words
 from unpinned.engine.compaction import Shelf, odds
 from unpinned.engine.logs import Logs
 from unpinned.engine.memory import Array
@@ -57,7 +56,7 @@ class Found:
         self._seen = self._array(max(1, len(self.program.leaves)))
         batch = x.BATCH * max(1, self.program.most)
         recent = x.RECENT * self.words * 8
-        sizes = (batch * self.words * 8, (batch + scratch_words(self.words)) * 8, batch * 8, recent)
+        sizes = (batch * self.words * 8, (batch + x.scratch_words(self.words)) * 8, batch * 8, recent)
         self._buffers = [tuple(self._array(size) for size in sizes) for _ in range(self.workers)]
         self._allotted = sum(sizes) * self.workers + self._table.beside
 

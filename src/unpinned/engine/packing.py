@@ -18,7 +18,7 @@ from typing import Final
 
 from unpinned.engine.dirty import dirty_locals
 from unpinned.ir.bounds import Interval, Name, bounds
-from unpinned.ir.layout import Layout, layout
+from unpinned.ir.layout import Layout, layout, shape
 from unpinned.ir.liveness import Cell
 from unpinned.ir.program import System, Var
 
@@ -180,19 +180,20 @@ class Kinds:
 _ANY: Final = Kinds()
 
 
-def packing(system: System, kinds: Kinds = _ANY) -> Packing:
-    """Find a place for everything.
+def packing(system: System, kinds: Kinds = _ANY, limits: Mapping[Name, Interval] | None = None) -> Packing:
+    """Find a place for everything; `limits` bound what variables hold, by default what they hold unrenamed.
 
     :raises PlanError: as ir/layout.py does.
     """
-    found = bounds(system)
+    found = bounds(system) if limits is None else limits
     owned: dict[int, list[tuple[Var, int, int]]] = {t: [] for t in range(len(system.threads))}
     free: list[tuple[int, str, int, int]] = []
     classed = {t for group in kinds.classes for t in group}
+    extents = dict(system.extents)
     for var in system.shared:
         bits, _ = width(*found[True, var.name])
         for row, first, count in _pieces(system, var, WORD // bits, bool(kinds.classes) or kinds.renamed):
-            if var.per[:1] in (("vcpu",), ("cpu",)) and row in classed:
+            if row in classed and any(per in ("vcpu", "cpu") for per, _ in shape(var, extents)[:1]):
                 owned[row].append((var, first, count))
             else:
                 free.append((-bits * count, var.name, first, count))
@@ -222,11 +223,11 @@ def _pieces(system: System, var: Var, most: int, by_row: bool) -> Iterator[tuple
     """Cut a variable into pieces of at most `most` elements: yield the outermost index, first element and count."""
     length = var.size
     outer = var.size
-    if by_row and var.per:
-        extents = {per: extent + (per == "frame") for per, extent in system.extents}
-        if var.per[0] in ("vcpu", "cpu"):
-            outer = var.size // extents[var.per[0]]
-        length = min(outer, extents[var.per[-1]])
+    dims = shape(var, dict(system.extents))
+    if by_row and dims:
+        if dims[0][0] in ("vcpu", "cpu"):
+            outer = var.size // dims[0][1]
+        length = min(outer, dims[-1][1])
     for row in range(0, var.size, length):
         for first in range(row, row + length, most):
             yield row // outer, first, min(most, row + length - first)

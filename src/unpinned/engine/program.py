@@ -13,18 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from unpinned.engine.canonical import scratch_words
-from unpinned.engine.explorer import explorer_source
+from unpinned.engine.explorer import MAX_THREADS, explorer_source, scratch_words
 from unpinned.engine.packing import Packing, Row, Slice
-from unpinned.engine.quotient import quotient
-from unpinned.engine.steps import MAX_THREADS, Writer
 from unpinned.engine.sweeps import SWEEPS
 from unpinned.ir.digest import exact_key
 from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import Leaf, System
 from unpinned.native import cache, machine
 from unpinned.native.cache import remembered
-from unpinned.reduce.symmetry import Symmetry
+from unpinned.reduce.alike import Symmetry
 
 #: What is called from outside, with the number of its arguments.
 _SEARCH: Final = {
@@ -123,7 +120,10 @@ _Written = tuple[tuple[dict[str, Row], tuple[Slice, ...], int], Symmetry, str, t
 
 
 def _write(system: System, coverage: bool, symmetry: Symmetry) -> _Written:
-    """Write the whole source."""
+    """Write the whole source; what writes it is imported here, since it is seldom needed and takes time."""
+    from unpinned.engine.quotient import quotient  # noqa: PLC0415
+    from unpinned.engine.steps import Writer  # noqa: PLC0415
+
     chosen = quotient(system, symmetry)
     writer = Writer(chosen.pack, chosen.bounds, coverage)
     writer.write()

@@ -2,45 +2,52 @@
 """Turn a symmetry that was found into a packing whose states can be renamed, and the text that renames them.
 
 reduce/symmetry.py proves which renamings are automorphisms; here it is only asked which fields they move. What a packed
-state cannot express is given up, with a note: too many frames for a table, threads whose slices differ, or a local that
-is renamed where a packed state has no place for it (or not renamed where it has one).
+state cannot express is given up, with a note: too many frames for a table, threads whose slices differ, an array within
+a thread that counts threads, or a local that is renamed where a packed state has no place for it (or not renamed where
+it has one).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from unpinned.engine.canonical import Canon
 from unpinned.engine.packing import SHARED, Key, Kinds, Packing, Slice, packing
-from unpinned.ir.program import System, Var
-from unpinned.reduce.kinds import FRAME, GFN, OFFSET, View, frames, pages, view
-from unpinned.reduce.symmetry import Symmetry
+from unpinned.ir.bounds import Interval, Name
+from unpinned.ir.program import System
+from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.kinds import FRAME, GFN, OFFSET, Held, View, Views, renamed_bounds, views
 
 _KINDS = {FRAME: "frame", GFN: "page", OFFSET: "page+1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Quotient:
-    """A packing, canon() for it ("" if nothing can be renamed), what is used of the symmetry, and notes."""
+    """A packing, canon() for it ("" if nothing can be renamed), and what is used of the symmetry.
+
+    `bounds` are intervals that no variable leaves, in no state that is renamed.
+    """
 
     pack: Packing
     canon: str
     symmetry: Symmetry
+    bounds: Mapping[Name, Interval]
 
 
 def quotient(system: System, symmetry: Symmetry) -> Quotient:
     """Use as much of a symmetry as a packed state can express."""
-    symmetry = _expressible(system, symmetry)
+    seen_by = views(system)
+    symmetry = _expressible(seen_by, symmetry)
     while True:
+        kinds = (symmetry.frames, seen_by.frames), (symmetry.pages, seen_by.pages)
+        kept = [seen for is_used, seen in kinds if is_used]
         of: dict[Key, str] = {}
-        if symmetry.frames:
-            of |= _values(view(system, frames(system)))
-        seen = view(system, pages(system)) if symmetry.pages else None
-        if seen is not None:
+        for seen in kept:
             of |= _values(seen)
-        renamed = symmetry.pages or symmetry.frames
-        pack = packing(system, Kinds(symmetry.threads, of, renamed))
-        if seen is not None and (name := _misplaced(seen, pack)):
+        limits = renamed_bounds(system, kept)
+        pack = packing(system, Kinds(symmetry.threads, of, bool(kept)), limits)
+        if symmetry.pages and (name := _misplaced(seen_by.pages, pack)):
             symmetry = _without(symmetry, f"pages: {name} is not kept where it is renamed", pages=False)
             continue
         unlike = [group for group in symmetry.threads if len({_shape(pack.slices[t]) for t in group}) > 1]
@@ -52,40 +59,43 @@ def quotient(system: System, symmetry: Symmetry) -> Quotient:
         extents = dict(system.extents)
         counts = (extents["page"] if symmetry.pages else 1, extents["frame"] if symmetry.frames else 1)
         if not symmetry.threads and max(counts) == 1:
-            return Quotient(pack, "", symmetry)
+            return Quotient(pack, "", symmetry, limits)
         try:
-            return Quotient(pack, Canon(pack, symmetry.threads, *counts, of).text(), symmetry)
+            return Quotient(pack, Canon(pack, symmetry.threads, *counts, of).text(), symmetry, limits)
         except ValueError as error:
             symmetry = _without(symmetry, f"pages and frames: {error}", pages=False, frames=False)
 
 
-def _expressible(system: System, symmetry: Symmetry) -> Symmetry:
+def _expressible(seen_by: Views, symmetry: Symmetry) -> Symmetry:
     """Give up what moves something that canonical.py has no way to move."""
     if symmetry.frames:
-        seen = view(system, frames(system))
-        for var, type_ in _held(seen):
-            if type_ == FRAME and var.init != 0 and var in _locals(system):
-                symmetry = _without(symmetry, f"frames: {var.name} begins as a frame", frames=False)
-            elif "frame" in var.per and (type_ == FRAME or var in _locals(system)):
-                symmetry = _without(symmetry, f"frames: {var.name} counts frames and holds some", frames=False)
+        for held, own in _held(seen_by.frames):
+            name = held.var.name
+            if held.type == FRAME and held.var.init != 0 and own:
+                symmetry = _without(symmetry, f"frames: {name} begins as a frame", frames=False)
+            elif "frame" in _counts(held) and (held.type == FRAME or own):
+                symmetry = _without(symmetry, f"frames: {name} counts frames and holds some", frames=False)
     if symmetry.pages:
-        seen = view(system, pages(system))
-        for var, type_ in _held(seen):
-            if type_ in (GFN, OFFSET) and var.size > 1 and var in _locals(system):
-                symmetry = _without(symmetry, f"pages: {var.name} is a local array of pages", pages=False)
-    inner = [var.name for var in system.shared if {"cpu", "vcpu"} & set(var.per[1:])]
-    if inner and symmetry.threads:
-        symmetry = replace(_without(symmetry, f"threads: {inner[0]} does not count CPUs first"), threads=())
+        for held, own in _held(seen_by.pages):
+            if held.type in (GFN, OFFSET) and held.var.size > 1 and own:
+                symmetry = _without(symmetry, f"pages: {held.var.name} is a local array of pages", pages=False)
+    # Threads are exchanged as whole slices: what an array counts within one stays where it is.
+    for held, own in _held(seen_by.threads):
+        if symmetry.threads and {"cpu", "vcpu"} & set(_counts(held)[0 if own else 1 :]):
+            what = "is a local array of CPUs" if own else "does not count CPUs first"
+            symmetry = replace(_without(symmetry, f"threads: {held.var.name} {what}"), threads=())
     return symmetry
 
 
-def _held(seen: View) -> list[tuple[Var, str]]:
-    """Return each variable with the type of what it holds."""
-    return [(held.var, held.type) for mine in (seen.shared, *seen.locals) for held in mine.values()]
+def _held(seen: View) -> list[tuple[Held, bool]]:
+    """Return what each variable holds, and whether it is a local one."""
+    own = [(held, True) for mine in seen.locals for held in mine.values()]
+    return [(held, False) for held in seen.shared.values()] + own
 
 
-def _locals(system: System) -> frozenset[Var]:
-    return frozenset(var for thread in system.threads for var in thread.locals)
+def _counts(held: Held) -> list[str]:
+    """Return what each dimension of an array counts."""
+    return [per for per, _ in held.dims]
 
 
 def _without(symmetry: Symmetry, note: str, **less: bool) -> Symmetry:

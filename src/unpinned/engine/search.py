@@ -282,6 +282,7 @@ class Search(Found):
             return True
         size = min(self._grown(self._table.size), self._most_entries())
         if size > self._table.size + self._table.size // 16:
+            self._built = False
             self._built = self._table.grow(size, self._code, pool)
             if not self._built:
                 self._rebuild(pool, size)

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from unpinned.engine.explorer import LIMITED, MAX_THREADS, RACE
 from unpinned.engine.packing import Chunk, Field, Packing, Row
 from unpinned.ir.bounds import Interval, Name, interval, name_of
 from unpinned.ir.liveness import Cell
@@ -45,10 +46,6 @@ from unpinned.ir.program import (
     Wait,
 )
 from unpinned.ir.rules import LIMIT
-
-RACE: Final = 1
-LIMITED: Final = 2
-MAX_THREADS: Final = 12
 
 _ALL: Final = (1 << 64) - 1
 #: What is added to both sides of a comparison in which a side may be negative: values are unsigned here.

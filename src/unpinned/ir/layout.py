@@ -8,6 +8,7 @@ variable's `lo` if that is negative, else as it is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from unpinned.errors import PlanError
@@ -81,3 +82,15 @@ def initial(lay: Layout) -> bytes:
             for i in range(slot.var.size):
                 state[slot.at + i] = slot.var.init + slot.bias
     return bytes(state)
+
+
+def shape(var: Var, extents: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
+    """Return what each dimension of an array counts and how long it is; () if that is not known.
+
+    Where `per` and `size` do not agree it is not known, and the array is one of numbers, whatever `per` says.
+    """
+    dims = tuple((per, extents.get(per, 0) + (per == "frame")) for per in var.per)
+    size = 1
+    for _, extent in dims:
+        size *= extent
+    return dims if size == var.size else ()

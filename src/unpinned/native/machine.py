@@ -22,10 +22,23 @@ from typing import Any
 
 from unpinned.native.errors import CompileError, NativeError
 
+#: What went wrong when llvmlite was loaded, once that was tried and failed.
+_faults: list[str] = []
+
 
 def available() -> bool:
-    """Say whether llvmlite is installed."""
-    return importlib.util.find_spec("llvmlite") is not None
+    """Say whether llvmlite is installed, and was not found to be broken; it is not imported for that."""
+    return not _faults and importlib.util.find_spec("llvmlite") is not None
+
+
+def fault() -> str:
+    """Load llvmlite, and say in words what is wrong with it; or nothing."""
+    if not _faults and available():
+        try:
+            _binding()
+        except Exception as error:  # noqa: BLE001 - whatever a broken package does, the reference engine answers
+            _faults.append(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
+    return _faults[0] if _faults else ""
 
 
 @cache

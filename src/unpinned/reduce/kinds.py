@@ -18,10 +18,11 @@ renamed only at the places where it is live, or where a step may leave a page in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from unpinned.ir.bounds import Interval, Name, bounds, interval, statements
+from unpinned.ir.layout import shape
 from unpinned.ir.liveness import live_locals
 from unpinned.ir.program import (
     Body,
@@ -104,15 +105,6 @@ def threads(system: System) -> Kind:
     return Kind("threads", {"vcpu": CPU, "cpu": CPU}, frozenset({CPU}), 0, len(system.threads))
 
 
-def shape(var: Var, extents: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
-    """Return what each dimension of an array counts and how long it is; () if that is not known."""
-    dims = tuple((per, extents.get(per, 0) + (per == "frame")) for per in var.per)
-    size = 1
-    for _, extent in dims:
-        size *= extent
-    return dims if size == var.size else ()
-
-
 @dataclass(frozen=True, slots=True)
 class Held:
     """What a variable holds: a type of value, and for a local the places where it is renamed (None: everywhere)."""
@@ -190,8 +182,22 @@ def view(system: System, kind: Kind) -> View:
 def _widen(mine: dict[str, Held], kind: Kind, typed: Mapping[str, Held]) -> None:
     for name, held in mine.items():
         if typed[name].type in kind.types:
-            low, high = kind.span(typed[name].type)
-            mine[name] = replace(held, bounds=(min(low, held.bounds[0]), max(high, held.bounds[1])))
+            mine[name] = replace(held, bounds=_hull(held.bounds, kind.span(typed[name].type)))
+
+
+def renamed_bounds(system: System, renamed: Iterable[View]) -> Mapping[Name, Interval]:
+    """Return the interval that each variable never leaves in states in which the kinds of these views are renamed."""
+    found = dict(bounds(system))
+    for seen in renamed:
+        for shared, mine in ((True, seen.shared), *((False, own) for own in seen.locals)):
+            for name, held in mine.items():
+                if held.type in seen.kind.types:
+                    found[shared, name] = _hull(found[shared, name], seen.kind.span(held.type))
+    return found
+
+
+def _hull(one: Interval, other: Interval) -> Interval:
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def _view(system: System, kind: Kind, limits: Mapping[Name, Interval]) -> View:

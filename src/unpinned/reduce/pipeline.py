@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from unpinned.ir.digest import exact_key
 from unpinned.ir.program import System
 from unpinned.native.cache import remembered
-from unpinned.reduce.blocks import merge_blocks
-from unpinned.reduce.snapshots import abstract_counters
-from unpinned.reduce.symmetry import Symmetry, find_symmetry
+from unpinned.reduce.alike import Symmetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,20 @@ def reduce_system(full: System) -> Reduced:
 
 
 def _reduce(full: System) -> tuple[System, Symmetry, tuple[str, ...]]:
+    """Work it out; the passes are imported here, since they are seldom needed and take time."""
+    from unpinned.reduce.blocks import merge_blocks  # noqa: PLC0415
+    from unpinned.reduce.snapshots import abstract_counters  # noqa: PLC0415
+    from unpinned.reduce.symmetry import find_symmetry  # noqa: PLC0415
+
     merged, why_blocks = merge_blocks(full)
     counted, why_counters = abstract_counters(merged)
     symmetry = find_symmetry(counted)
-    return counted, symmetry, (*why_blocks, *why_counters, *symmetry.notes)
+    notes = [f"fewer steps are merged: {why}" for why in why_blocks]
+    notes += [f"a counter is not taken out: {why}" for why in why_counters]
+    return counted, symmetry, (*notes, *map(not_alike, symmetry.notes))
+
+
+def not_alike(note: str) -> str:
+    """Return a note on a symmetry ("frames: why") as a sentence that says what was given up."""
+    what, _, why = note.partition(": ")
+    return f"{what} are not taken for alike: {why}"

@@ -5,7 +5,7 @@ Swap two of them everywhere: exchange the two threads, rename the constants and 
 move the elements of arrays that count them. If the result is the system itself, step by step (reduce/renaming.py says
 when two steps are the same), then swapping is an automorphism of the state graph: where s goes to t, swapped s goes
 to swapped t, with the same rule broken or none, and the same CPU, swapped, takes the step. So a search that keeps one
-state of each orbit (reduce/orbits.py) finds a broken rule exactly if there is one. That the initial state keeps its
+state of each orbit (engine/canonical.py) finds a broken rule exactly if there is one. That the initial state keeps its
 place is not needed: what is reached from it is reached, swapped, from the swapped one. What two automorphisms do one
 after the other is one too, so it is enough to compare under permutations that generate all others: of pages and of
 frames, a swap of two and a turn of all.
@@ -19,25 +19,12 @@ Anything that the comparison does not see through is given up, with a note that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 from unpinned.ir.program import System
+from unpinned.reduce.alike import Symmetry
 from unpinned.reduce.kinds import Naming, View, reachable, views
 from unpinned.reduce.renaming import AsymmetryError, Paths, same, truth_text, written
-
-
-@dataclass(frozen=True, slots=True)
-class Symmetry:
-    """What may be exchanged: the threads of each class among themselves, all pages, all frames.
-
-    `threads` has no class of one. `notes` say of each kind that is given up what it meets first.
-    """
-
-    threads: tuple[tuple[int, ...], ...]
-    pages: bool
-    frames: bool
-    notes: tuple[str, ...] = ()
 
 
 def find_symmetry(system: System) -> Symmetry:

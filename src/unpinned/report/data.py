@@ -100,7 +100,7 @@ def _rung(rung: RungResult) -> dict[str, Any]:
         "states": rung.states,
         "depth": rung.depth,
         "why_undecided": rung.why or None,
-        "notes": list(rung.notes),
+        "notes": list(dict.fromkeys((*rung.notes, *rung.details))),
     }
 
 

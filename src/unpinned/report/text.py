@@ -41,7 +41,7 @@ def plan_block(result: PlanResult, timelines: Sequence[Timeline], verbose: bool 
         lines += _wrapped(" undecided because ", why) if i == 0 else _wrapped(" and because       ", why)
     if result.why:
         lines += _wrapped(" what to do        ", _advice(result))
-    lines += _remarks(result)
+    lines += _remarks(result, verbose)
     for timeline in timelines:
         reason = plan.waive.get(timeline.rule, "the plan does not promise it")
         lines += ["", *race_lines(timeline, "NOTE", verbose), f" no violation: {reason}"]
@@ -231,20 +231,20 @@ def _rungs(rungs: Sequence[RungResult]) -> list[str]:
     return lines
 
 
-def _remarks(result: PlanResult) -> list[str]:
+def _remarks(result: PlanResult, verbose: bool) -> list[str]:
     lines: list[str] = []
     if missing := null_ops(result.plan):
         lines += _wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
         lines += _wrapped(" waived         ", f"{rule}: {reason}")
     for rung in result.rungs:
-        for note in rung.notes:
+        for note in dict.fromkeys((*rung.notes, *(rung.details if verbose else ()))):
             lines += _wrapped(" note           ", f"{rung.rung.scenario}: {note}")
     if result.interrupted and result.verdict is Verdict.HOLDS:
         lines += _wrapped(" interrupted    ", "after the required part, which holds; the rest was not searched")
-    if result.unsearched:
-        why = "interrupted" if result.interrupted else "the time was up"
-        lines += _wrapped(" not looked for ", f"{', '.join(result.unsearched)} (not promised; {why})")
+    for why in dict.fromkeys(result.unsearched.values()):
+        rules = ", ".join(rule for rule, reason in result.unsearched.items() if reason == why)
+        lines += _wrapped(" not looked for ", f"{rules} (not promised; {why.removesuffix(' (--time)')})")
     if result.verdict is Verdict.RACE:
         return lines
     # What a search that was cut short has not seen says nothing of the plan.
@@ -260,12 +260,17 @@ def _remarks(result: PlanResult) -> list[str]:
 
 def _advice(result: PlanResult) -> str:
     why = " ".join(result.why)
+    again = "run it again with --resume: it goes on from there" if result.checkpoint else "run it again"
+    lower = next((rung.lower for rung in result.rungs if rung.lower), "")
+    smaller = f"pick a smaller scenario ({f'{lower} first' if lower else '--vcpus --pages --ops'})"
     if result.interrupted:
-        return "run it again"
+        return again
     if "the time was up" in why or "not begun" in why:
-        return "give it more time (--time SECONDS), or pick a smaller scenario (--vcpus --pages --ops)"
+        if result.checkpoint:
+            return f"{again}, for --time SECONDS more; or {smaller}"
+        return f"give it more time (--time SECONDS), or {smaller}"
     if "memory" in why:
-        return "pick a smaller scenario (--vcpus --pages --ops)"
+        return f"allow more memory (--memory SIZE{' --resume' if result.checkpoint else ''}), or {smaller}"
     if "passed its width" in why:
         return "widen the counter (up to Counter(bits=6)), or pick a smaller scenario"
     if "vacuous" in why:
