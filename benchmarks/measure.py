@@ -57,7 +57,11 @@ def memory_of_machine() -> float:
 
 
 def run(command: Sequence[str], folder: Path, limits: Limits, env: Mapping[str, str] | None = None) -> Ran:
-    """Run a command to its end or to a limit; CPU time counts its children too, as far as they are waited for."""
+    """Run a command to its end or to a limit; CPU time counts its children too, as far as they are waited for.
+
+    A contender in Python keeps its byte code, as it does where it is installed, whatever the environment says.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(  # noqa: S603 - the commands are those of this folder
@@ -67,7 +71,7 @@ def run(command: Sequence[str], folder: Path, limits: Limits, env: Mapping[str, 
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(env or {})},
+            env=inherited | dict(env or {}),
         )
         watch = _Watch(process.pid, limits)
         watch.start()

@@ -9,6 +9,7 @@ bytes a state, as far as the engine knows them. Exit status: 0 holds, 1 race, 3 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -78,6 +79,7 @@ STATUS: Final = {"holds": 0, "race": 1, "undecided": 3}
 
 def main() -> None:
     """Read the command line, search, print."""
+    gc.set_threshold(100_000)  # as the command does
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("model", choices=MODELS)
     for name in ("vcpus", "hosts", "times", "pages", "frames"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.figures import FIGURES, SETTING, Outcome, _against_the_fastest, _raw, kvm
-from benchmarks.measure import Limits, Spread
+from benchmarks.measure import Limits, Spread, run
 from benchmarks.peers.drivers import PEERS
 from benchmarks.session import TABLE, Row, Session
 
@@ -81,3 +81,12 @@ def test_speed_is_states_in_a_cpu_second_of_the_search_alone() -> None:
         made.rows[name, problem] = one
     assert _raw("spin-none", 8)(made) == Outcome("10.00M states/CPU s, 10.00 times spin-none", True)
     assert _raw("spin-none", 11)(made).reached is False
+
+
+def test_a_contender_in_python_keeps_its_byte_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's Python does, and loads it the next time."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (tmp_path / "loaded.py").write_text("VALUE = 1\n")
+    ran = run([sys.executable, "-c", "import loaded"], tmp_path, Limits(60, 1000))
+    assert ran.status == 0, ran.output
+    assert list(tmp_path.glob("__pycache__/loaded.*.pyc"))
