@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Final
 
 from benchmarks.models.system import interval, kvm_seq
+from unpinned.__main__ import UNTIL_COLLECTED
 from unpinned.engine import explorer
 from unpinned.engine.memory import available
 from unpinned.engine.program import Program
@@ -79,7 +80,7 @@ STATUS: Final = {"holds": 0, "race": 1, "undecided": 3}
 
 def main() -> None:
     """Read the command line, search, print."""
-    gc.set_threshold(100_000)  # as the command does
+    gc.set_threshold(UNTIL_COLLECTED)
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("model", choices=MODELS)
     for name in ("vcpus", "hosts", "times", "pages", "frames"):

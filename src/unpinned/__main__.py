@@ -8,12 +8,12 @@ import os
 import sys
 
 #: Python looks for garbage when so many objects were made and kept, not 700: nearly all that a check makes, it keeps.
-_UNTIL_COLLECTED = 100_000
+UNTIL_COLLECTED = 100_000
 
 
 def run() -> None:
     """Run the command line; an interrupt ends it with exit 3 even while it is being loaded."""
-    gc.set_threshold(_UNTIL_COLLECTED)
+    gc.set_threshold(UNTIL_COLLECTED)
     try:
         # Closed streams are None in Python, and nobody can read them.
         sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - as long as we live

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import time
 from pathlib import Path
 
@@ -41,15 +42,21 @@ def written(tmp_path_factory) -> Path:
     return folder
 
 
+def searching(kept: Path) -> subprocess.Popen[str]:
+    """Return a command that has begun a search which is written to a folder."""
+    running = begin("check", KVM2008, *TWO, "--checkpoint", kept, "--time", "60")
+    while not list(kept.glob("*/lock")):
+        assert running.poll() is None
+        time.sleep(0.01)
+    return running
+
+
 # ---- killed before the first checkpoint
 
 
 def test_a_search_that_was_killed_before_its_first_checkpoint_begins_anew(tmp_path):
     kept = tmp_path / "kept"
-    running = begin("check", KVM2008, *TWO, "--checkpoint", kept, "--time", "60")
-    while not list(kept.glob("*/lock")):
-        assert running.poll() is None
-        time.sleep(0.01)
+    running = searching(kept)
     running.kill()
     running.communicate()
     (folder,) = kept.iterdir()
@@ -75,10 +82,7 @@ def test_a_folder_without_a_checkpoint_holds_nothing_that_counts(names, tmp_path
 
 def test_a_search_that_is_running_is_left_alone(tmp_path):
     kept = tmp_path / "kept"
-    running = begin("check", KVM2008, *TWO, "--checkpoint", kept, "--time", "60")
-    while not list(kept.glob("*/lock")):
-        assert running.poll() is None
-        time.sleep(0.01)
+    running = searching(kept)
     ran = unpinned("check", KVM2008, *TWO, "--checkpoint", kept, "--resume", "--time", "60")
     running.kill()
     running.communicate()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The compiled canonical form is in the orbit of its state, and mostly the same for the whole orbit.
 
-The oracle is reduce/orbits.py, which tries every permutation. canon() is compiled with checks, and may touch its state
+The oracle is support/orbits.py, which tries every permutation. canon() is compiled with checks, and may touch its state
 and its scratch memory only.
 """
 

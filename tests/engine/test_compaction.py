@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import pytest
 from support.kvm_seq import kvm_seq
+from support.systems import fork, op, put, system, thread, to
 
 from unpinned import api
 from unpinned.check.successors import compile_system
@@ -18,6 +19,7 @@ from unpinned.engine import explorer
 from unpinned.engine.compaction import Walker, odds
 from unpinned.engine.program import Program
 from unpinned.engine.search import Limits, Search
+from unpinned.ir.program import Local, Var
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 
@@ -230,4 +232,14 @@ def test_the_variable_with_the_most_values_is_named():
     name, count = search.widest()
     assert count <= len(values[name])
     assert len(values[name]) == max(len(some) for some in values.values())
+    search.close()
+
+
+def test_of_two_threads_of_one_name_the_wider_variable_is_named():
+    name = Local("own.i")
+    bodies = [[fork(op("<", name, most), to(0, put(name, op("+", name, 1))), to(1))] for most in (9, 2)]
+    threads = [thread("zap", body, Var("own.i", "int", 0, 9)) for body in bodies]
+    search = Search(Program(system([], threads)), AMPLE)
+    search.run()
+    assert search.widest() == ("zap.own.i", 10)
     search.close()

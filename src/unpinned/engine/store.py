@@ -104,5 +104,5 @@ class Store:
 
 
 def _sizes(words: int, numbers: int) -> tuple[int, int, int, int]:
-    """Return the bytes of each array; a table that has just been doubled has up to 8 entries for 3 states."""
-    return numbers * words * 8, numbers * 4, numbers * 8, min(_MOST_ENTRIES, numbers * 8 // 3) * 8
+    """Return the bytes of each array; a table that has grown by three quarters has 7 entries for 3 states."""
+    return numbers * words * 8, numbers * 4, numbers * 8, min(_MOST_ENTRIES, numbers * 7 // 3) * 8

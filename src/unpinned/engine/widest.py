@@ -22,8 +22,8 @@ def widest(
     total = sum(high - low for low, high in ranges)
     stride = max(1, -(-total // _SAMPLE))
     states = [pack.unpack(packed(number)) for low, high in ranges for number in range(low, high, stride)]
-    slots = dict(pack.lay.shared)
-    for thread, locals_ in zip(pack.system.threads, pack.lay.locals, strict=True):
-        slots |= {f"{thread.name}.{name}": slot for name, slot in locals_.items()}
-    counts = {name: len({state[slot.at : slot.at + slot.var.size] for state in states}) for name, slot in slots.items()}
-    return max(counts.items(), key=lambda item: item[1]) if states and counts else ("", 0)
+    slots = list(pack.lay.shared.items())
+    for thread, locals_ in zip(pack.system.threads, pack.lay.locals, strict=True):  # two threads may have one name
+        slots += [(f"{thread.name}.{name}", slot) for name, slot in locals_.items()]
+    counts = [(name, len({state[slot.at : slot.at + slot.var.size] for state in states})) for name, slot in slots]
+    return max(counts, key=lambda item: item[1]) if states and counts else ("", 0)
