@@ -82,8 +82,9 @@ def _parser() -> argparse.ArgumentParser:
 def _problems(quick: bool) -> list[Problem]:
     """Return the problems of the table, small ones first."""
     problems = [Problem("interval", (2, 2, 1, 1, 3)), kvm((2, 2, 1, 1, 3)), kvm((2, 2, 1, 1, 3), "broken")]
+    problems += [Problem("interval", (2, 2, 1, 1, 3), "forever")]
     if not quick:
-        problems += [Problem("interval", (2, 2, 1, 1, 3), "broken")]
+        problems += [Problem("interval", (2, 2, 1, 1, 3), "broken"), Problem("interval", (3, 2, 1, 2, 4), "forever")]
         problems += [Problem("interval", (2, 1, 2, 1, 2)), Problem("interval", (2, 1, 1, 2, 3))]
         problems += [kvm(bound) for bound in BOUNDS]
         problems += [kvm((2, 2, 1, 2, 4), "broken"), kvm(LARGE), kvm(FOUR)]

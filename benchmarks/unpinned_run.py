@@ -91,14 +91,14 @@ def main() -> None:
     parser.add_argument("--compact", action="store_true", help="keep hashes of states in place of states")
     variant = parser.add_mutually_exclusive_group()
     variant.add_argument("--broken", action="store_true", help="the variant that races")
-    variant.add_argument("--forever", action="store_true", help="hosts never stop (kvm-seq)")
+    variant.add_argument("--forever", action="store_true", help="hosts never stop")
     parser.add_argument("--free", action="store_true", help="any free frame, pages in any order (kvm-seq)")
     given = parser.parse_args()
-    if given.model != "kvm-seq" and (given.forever or given.free):
-        parser.error("--forever and --free are for kvm-seq")
-    chosen = {BROKEN[given.model]: given.broken}
+    chosen = {BROKEN[given.model]: given.broken, "forever": given.forever}
     if given.model == "kvm-seq":
-        chosen |= {"forever": given.forever, "free": given.free}
+        chosen["free"] = given.free
+    elif given.free:
+        parser.error("--free is for kvm-seq")
     bound = (given.vcpus, given.hosts, given.times, given.pages, given.frames)
     system = MODELS[given.model](*bound, **chosen)
     found = search(system, Options(given.reduce == "all", given.cores, given.compact, given.states))

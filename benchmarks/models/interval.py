@@ -3,11 +3,12 @@
 """Model the interval notifier: a device that retries its fault if its subscription was invalidated meanwhile.
 
 Plan language, model dialect: read by unpinned, never run. The core's sequence number is odd while an invalidation of
-the subscription is under way, and even otherwise: here it is twice `generation`, and one more while `frozen`. The
-subscription (one, over all pages) holds the number of the invalidation that it saw last, which is always odd. So a
-fault that reads the core's own number there has come into the midst of that invalidation, and waits for its end; and
-one that finds another number than it read, once it holds the device's lock, has missed an invalidation, and begins
-anew. The device's `invalidate` callback must store the number under that lock, whatever else it does.
+the subscription is under way, and even otherwise: twice `generation`, and one more while `frozen`. The subscription
+(one, over all pages) holds the number of the invalidation that it saw last, which is always odd; so here it holds the
+generation alone. A fault that reads the core's own number there has come into the midst of that invalidation, and waits
+for its end; and one that finds another number than it read, once it holds the device's lock, has missed an
+invalidation, and begins anew. The device's `invalidate` callback must store the number under that lock, whatever else
+it does.
 
 The peers' models in benchmarks/peers/ have the same steps under the same numbers. As in kvm-seq a frame is free if it
 has no owner, and the rule is that an spte maps a frame that its page owns.
@@ -39,7 +40,7 @@ class Interval(Model):
     active = Counter(bits=2)  # invalidations under way
 
     user_lock = SpinLock()  # the device's
-    seen = Counter(bits=5, init=1)  # the subscription's number
+    seen = Counter(bits=4)  # the subscription's generation
     spte = PerPage(Pfn())
 
     pte = PerPage(Pfn())
@@ -67,14 +68,14 @@ class Interval(Model):
                 # d10 drops user_lock
 
     def read_begin(self):
-        """Return the subscription's number, once the invalidation that stored it is over."""
+        """Return the subscription's generation, once the invalidation that stored it is over."""
         with self.core_lock, atomic():  # d2, d3
             seq = self.seen
-            busy = seq == 2 * self.generation + self.frozen
+            busy = self.frozen and seq == self.generation
         # d4 drops core_lock
         if busy:
             with atomic():  # d5
-                wait(2 * self.generation + self.frozen != seq)
+                wait(not self.frozen or self.generation != seq)
         return seq
 
     def get_user_page(self, gfn):
@@ -94,27 +95,36 @@ class Interval(Model):
         """Free a page's frame, so many times."""
         done = 0
         while True:
-            with atomic():  # i0
-                gfn = choose(0, PAGES)
-            cur = self.start()  # i1 to i3
-            self.callback(gfn, cur)  # i4 to i7
-            with atomic():  # i8
-                old = self.pte[gfn]
-                self.pte[gfn] = NONE
-            with atomic():  # i9
-                if old != NONE:
-                    self.owner[old] = 0
-            self.end()  # i10 to i12
+            self.once()
             done += 1
             if done == times:
                 return
 
+    def invalidate_for_ever(self):
+        """Free a page's frame again and again."""
+        while True:
+            self.once()
+
+    def once(self):
+        """Free a page's frame."""
+        with atomic():  # i0
+            gfn = choose(0, PAGES)
+        cur = self.start()  # i1 to i3
+        self.callback(gfn, cur)  # i4 to i7
+        with atomic():  # i8
+            old = self.pte[gfn]
+            self.pte[gfn] = NONE
+        with atomic():  # i9
+            if old != NONE:
+                self.owner[old] = 0
+        self.end()  # i10 to i12
+
     def start(self):
-        """Make the number odd, and return it."""
+        """Make the number odd, and return its generation."""
         with self.core_lock, atomic():  # i1, i2
             self.active += 1
             self.frozen = True
-            cur = 2 * self.generation + 1
+            cur = self.generation
         # i3 drops core_lock
         return cur  # noqa: RET504
 

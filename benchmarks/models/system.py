@@ -37,14 +37,18 @@ def kvm_seq(
     return _system("kvm_seq", name, Dims(pages, frames, vcpus, vcpus + hosts), ("vcpu", ()), host)
 
 
-def interval(devices: int, ops: int, times: int, pages: int, frames: int, *, forgetful: bool = False) -> System:
+def interval(
+    devices: int, ops: int, times: int, pages: int, frames: int, *, forgetful: bool = False, forever: bool = False
+) -> System:
     """Make the interval notifier: `ops` CPUs invalidate `times` times each beside `devices` that fault for ever.
 
     :param forgetful: the callback does not store the number of the invalidation, which races.
+    :param forever: they invalidate without end, and `times` says nothing.
     """
     name = f"Interval{'Forgetful' if forgetful else ''}"
     dims = Dims(pages, frames, devices, devices + ops)
-    return _system("interval", name, dims, ("device", ()), ("invalidate", (times,)))
+    op = ("invalidate_for_ever", ()) if forever else ("invalidate", (times,))
+    return _system("interval", name, dims, ("device", ()), op)
 
 
 Entry = tuple[str, Sequence[int]]

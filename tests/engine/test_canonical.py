@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ctypes
 import random
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
 from support.orbits import Orbits, explore_quotient
+from support.reducible import ranking_system
 from support.searching import DRIVERS
 from support.symmetric import (
     RACY,
@@ -26,6 +29,7 @@ from support.symmetric import (
 )
 from support.systems import fork, op, put, thread, to
 
+from benchmarks.models.system import interval
 from unpinned.check.search import Bounds, explore
 from unpinned.check.successors import Successors, compile_system
 from unpinned.engine import explorer
@@ -35,11 +39,13 @@ from unpinned.engine.quotient import quotient
 from unpinned.engine.search import Limits, Search
 from unpinned.ir.layout import BROKEN
 from unpinned.ir.program import Check, Choose, Const, Expr, Local, Shared, System, Var
+from unpinned.ir.rules import CODES, LIMIT
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.native.machine import compile_module, load
 from unpinned.plan.reading.classes import read_plans
 from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.ranks import rank_counters
 from unpinned.reduce.symmetry import find_symmetry
 
 #: Words before a state and before the scratch memory, to see that `at` and `s` are heeded.
@@ -202,6 +208,72 @@ def test_forms_may_be_more_than_orbits_and_never_lie_outside():
     made = _pairs(3, 3)
     forms, orbits = forms_and_orbits(made, random.Random(2).sample(whole_states(made, 20_000), 1_500))
     assert orbits < forms < 1.1 * orbits
+
+
+# ---- ranks
+
+
+def ranked(full: System, counter: str = "plan.seq") -> tuple[System, Symmetry] | None:
+    """Return a system whose counter has no bound, and what of it is alike; None if the counter stays."""
+    made, families, _ = rank_counters(full, [counter])
+    return (made, replace(find_symmetry(made), ranked=families)) if families else None
+
+
+def ranked_alike(made: System, symmetry: Symmetry, most: int) -> int:
+    """Compare the forms of states with ranks, and how many of them a search sees; return that number, 0 for too many.
+
+    The oracle is a search of states that are renumbered, and renamed, by support/orbits.py.
+    """
+    successors = compile_system(made)
+    orbits = Orbits(made, symmetry, successors.lay)
+    found = explore_quotient(successors.initial, successors.expand, orbits.canonical, most)
+    if len(found.states) >= most:
+        return 0
+    kept = [state for state in found.states if not state[BROKEN]]
+    after = {after for state in kept for _, after in successors.expand(state) if not after[BROKEN]}
+    forms, seen = forms_and_orbits(made, [*kept, *sorted(after)], symmetry)
+    assert forms == seen == len(kept)
+    program = Program(made, symmetry=symmetry)
+    assert program.symmetry == symmetry
+    search = Search(program, Limits(256 << 20, to_end=True))
+    try:
+        search.run()
+        assert search.states == len(kept)
+        bad = {CODES[LIMIT]} if found.limits else set()
+        assert broken_codes(search, successors) == bad | {state[BROKEN] for state in found.broken}
+    finally:
+        search.close()
+    return len(kept)
+
+
+def ranked_at_random(seeds: range, most: int) -> Counter[str]:
+    """Compare made-up systems; return how many were what."""
+    seen: Counter[str] = Counter()
+    for seed in seeds:
+        found = ranked(ranking_system(seed, forever=seed % 2 == 0))
+        if found is not None and ranked_alike(*found, most):
+            seen.update(systems=1, threads=bool(found[1].threads))
+    return seen
+
+
+def test_states_with_ranks_have_one_form_for_each_orbit():
+    seen = ranked_at_random(range(60), 3_000)
+    assert seen["systems"] > 20
+    assert seen["threads"] > 2
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_states_with_ranks_of_many_systems():
+    assert ranked_at_random(range(100, 1_600), 6_000)["systems"] > 500
+
+
+@pytest.mark.parametrize("forever", [False, True])
+@pytest.mark.parametrize("bound", [(1, 1, 2, 1, 2), (2, 1, 2, 1, 2), (1, 2, 1, 2, 3)])
+def test_states_of_the_interval_notifier_have_one_form(bound, forever):
+    found = ranked(interval(*bound, forever=forever), "model.generation")
+    assert found is not None
+    assert ranked_alike(*found, 100_000)
 
 
 # ---- what a packed state cannot express

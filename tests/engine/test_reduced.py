@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from support.made_plans import made_plans, read_made
+from support.reducible import ranking_system
 from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
 from support.symmetric import RACY, any_systems, small
 from support.systems import op, put, systems, thread, to
@@ -83,6 +85,33 @@ def test_the_models_of_the_benchmark(variant):
 @pytest.mark.parametrize("forgetful", [False, True])
 def test_the_interval_notifier(forgetful):
     assert same_safety(interval(2, 1, 2, 1, 2, forgetful=forgetful)) == ("race" if forgetful else "holds")
+
+
+@pytest.mark.parametrize(("forgetful", "rule"), [(False, ""), (True, "stale-use")])
+def test_the_interval_notifier_with_invalidations_without_end(forgetful, rule):
+    """The number that the subscription keeps is compared with the core's: ranks of both are enough."""
+    system = interval(1, 1, 0, 1, 2, forgetful=forgetful, forever=True)
+    assert explore(compile_system(system), Bounds(states=100_000)).limits or forgetful
+    found = search_reduced(system, replace(_LIMITS, deadly=False))
+    assert found.complete or forgetful
+    assert found.rule == rule
+
+
+def _compare_ranked(seeds: range, most: int) -> Counter[str]:
+    """Compare the reduced search with the full one on systems round a counter; return how many said what."""
+    return Counter(same_safety(ranking_system(seed, forever=seed % 3 == 0), most) for seed in seeds)
+
+
+def test_random_systems_whose_counters_are_kept():
+    seen = _compare_ranked(range(60), 1_500)
+    assert seen["holds"] > 20
+    assert seen["race"] > 5
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+def test_many_random_systems_whose_counters_are_kept():
+    _compare_ranked(range(1_000, 3_000), 5_000)
 
 
 @pytest.mark.parametrize("make", RACY)

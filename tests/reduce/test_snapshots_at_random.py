@@ -198,4 +198,4 @@ def test_snapshots_of_plans(name: str) -> None:
 def test_systems_without_a_counter_stay_as_they_are() -> None:
     for seed in range(20):
         made = locked_system(seed)
-        assert abstract_counters(made) == (made, ())
+        assert abstract_counters(made) == (made, {})

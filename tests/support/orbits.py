@@ -7,7 +7,7 @@ thread that it becomes. A local that is renamed at some places only (reduce/kind
 in a broken state, which may lie in the midst of a step, such a local counts for nothing and is set to its initial
 value, which merges only states that break the same rule and go nowhere.
 
-The least state of an orbit stands for all of it.
+The least state of an orbit stands for all of it. Families of which only the order of values matters are ranked first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from unpinned.ir.program import System
 from unpinned.ir.rules import CODES, LIMIT
 from unpinned.reduce.alike import Symmetry
 from unpinned.reduce.kinds import FRAME, GFN, OFFSET, PLAIN, Held, views
+from unpinned.reduce.ranks import Ranks
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class Orbits:
         self.lay = lay
         self.sites = moves(system, symmetry)
         self.group = group(system, symmetry)
+        self.ranks = Ranks(symmetry.ranked, lay)
         self._forgotten = [self._slot(site) for site in self.sites if site.at is not None]
         self._moves: dict[Permutation, list[_Move]] = {}
 
@@ -122,8 +124,9 @@ class Orbits:
         return bytes(out)
 
     def canonical(self, state: bytes) -> bytes:
-        """Return the least state of the orbit."""
-        return min(self.apply(permutation, state) for permutation in self.group)
+        """Return the least state of the orbit, with ranks."""
+        ranked = self.ranks.renumbered(state)
+        return min(self.apply(permutation, ranked) for permutation in self.group)
 
     def _settled(self, state: bytes) -> bytes:
         """Forget, in a broken state, the locals that are renamed at some places only."""
@@ -193,15 +196,23 @@ class Quotient:
 
 
 def explore_quotient(
-    initial: bytes, expand: Callable[[bytes], list[tuple[int, bytes]]], canonical: Callable[[bytes], bytes]
+    initial: bytes,
+    expand: Callable[[bytes], list[tuple[int, bytes]]],
+    canonical: Callable[[bytes], bytes],
+    most: int | None = None,
 ) -> Quotient:
-    """Search one state of each orbit, to the end, past broken rules; `expand` gives a state's (leaf, successor)s."""
+    """Search one state of each orbit, past broken rules, to the end or until there are `most`.
+
+    `expand` gives a state's (leaf, successor)s.
+    """
     found = Quotient([canonical(initial)])
     seen = set(found.states)
     for state in found.states:
         if state[BROKEN]:
             (found.limits if state[BROKEN] == CODES[LIMIT] else found.broken).append(state)
             continue
+        if most is not None and len(seen) >= most:
+            break
         for _, successor in expand(state):
             kept = canonical(successor)
             if kept not in seen:

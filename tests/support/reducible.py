@@ -301,6 +301,82 @@ def counting_system(seed: int, forever: bool) -> System:
     return _placed(system(shared, threads, "leak", "balance", name=f"a counter at random, {seed}"))
 
 
+class _Ranking(_Counting):
+    """Draw the steps of a thread that also keeps versions in shared fields, and compares any two of them."""
+
+    def __init__(self, random: Random, wrong: bool, top: int, cpu: int) -> None:
+        super().__init__(random, wrong, top)
+        self.cpu = cpu
+
+    def kept(self) -> Shared:
+        return Shared("plan.seen") if self.chance(60) else Shared("plan.marks", Const(self.cpu))
+
+    def version(self) -> Expr:
+        drawn: Expr = self.pick([SEQ, S, S, KEPT, self.kept(), self.kept(), Const(0)])
+        return drawn
+
+    def compare(self) -> None:
+        on = len(self.bodies) + 1
+        if self.odd and self.chance(25):
+            super().compare()
+            return
+        cond = op(self.pick(["==", "==", "!=", "<", ">", "<=", ">="]), self.version(), self.version())
+        match self.times(0, 3):
+            case 0:
+                self.bodies.append(fork(cond, to(on, *self.effect()), to(on, *self.effect())))
+            case 1:
+                self.add(Check(self.pick([cond, op("or", cond, self.cond())]), "leak", "as it should be"))
+            case 2:
+                self.add(put(B, cond))
+            case 3:
+                self.add(Wait(op("or", cond, self.cond())), *self.effect())
+
+    def act(self) -> None:
+        match self.times(0, 9):
+            case 0 | 1:
+                self.bump()
+            case 2:
+                self.add(put(self.kept(), self.pick([S, SEQ, 0])), *self.effect())
+            case 3:
+                self.add(put(self.pick([S, KEPT]), self.kept()), *self.effect())
+            case 4:
+                self.add(put(S, SEQ), *self.effect())
+            case 5:
+                self.add(put(KEPT, S), *self.effect())
+            case 6 if self.odd:
+                self.add(put(self.kept(), self.pick([A, op("+", S, 1), self.version()])))
+            case _:
+                self.compare()
+
+
+def ranking_system(seed: int, forever: bool) -> System:
+    """Make up 2 or 3 threads round a counter whose values are kept in fields; half of the time they are all alike."""
+    random = Random(seed)
+    wrong, alike = random.choice([False, False, True]), random.choice([False, True])
+    top = LOW if forever else HIGH
+    count = random.choice([2, 2, 3])
+    drawn = random.random()
+    threads = []
+    for number in range(count):
+        author = _Ranking(Random(drawn) if alike else random, wrong, top, number)
+        if author.chance(60):
+            author.add(put(S, SEQ))
+        for _ in range(author.times(2, 6 if count == 2 else 3)):
+            author.act()
+        ends = not forever or author.chance(30)
+        own = (*OWN, *(Var(name, "int", 0, HIGH) for name in ("own.s", "own.kept", "own.temp")))
+        made = thread(f"CPU{number}", author.finished(ends, 4 if forever else 0), *own, ends=ends)
+        threads.append(reset_dead_locals(made) if author.chance(70) else made)
+    first = random.choice([0, 0, 1, 3])
+    shared = (
+        *(*DATA, LOCKS[0], Var("plan.seq", "int", 0, HIGH, 1, first)),
+        Var("plan.seen", "int", 0, HIGH, 1, random.choice([0, first])),
+        Var("plan.marks", "int", 0, HIGH, count, 0, ("cpu",)),
+    )
+    whole = _placed(system(shared, threads, "leak", "balance", name=f"ranks at random, {seed}"))
+    return replace(whole, extents=(("cpu", count),))
+
+
 def stmts(body: Body) -> list[Stmt]:
     """Return all statements of a tree."""
     if isinstance(body.end, Goto):

@@ -36,6 +36,7 @@ from unpinned.ir.rules import CODES, LIMIT
 from unpinned.reduce.kinds import Held, Naming, frames, view
 from unpinned.reduce.lift import LiftError, lift
 from unpinned.reduce.pipeline import Reduced, not_alike, reduce_system
+from unpinned.reduce.ranks import Ranks
 
 #: So many names for all frames are tried at most: those of seven frames.
 _MOST_NAMES: Final = 5040
@@ -124,7 +125,8 @@ def _led_back(reduced: Reduced, search: Search) -> tuple[Schedule, str]:
     )
     path.append((successors.leaves[leaf].thread, broken))
     rule = next(name for name, code in CODES.items() if code == broken[BROKEN])
-    schedule = lift(reduced.full, path, reduced.system)
+    ranked = frozenset(key for family in reduced.symmetry.ranked for key in family)
+    schedule = lift(reduced.full, path, reduced.system, ranked)
     broke = broken_by(replay(reduced.full, schedule)[-1])
     if broke is None or broke.check.rule != rule:
         raise InternalError(f"a race of {reduced.full.name} found under reductions breaks nothing when it is replayed")
@@ -138,6 +140,7 @@ def _concrete(successors: Successors, search: Search, numbers: list[int]) -> lis
     """
     canonical = search.program.canonical
     frames_ = _Frames(search.program)
+    ranks = Ranks(search.program.symmetry.ranked, search.program.pack.lay)
     here = successors.initial
     path: list[tuple[int, bytes]] = []
     for number in numbers[1:]:
@@ -151,7 +154,8 @@ def _concrete(successors: Successors, search: Search, numbers: list[int]) -> lis
             raise _FormsError("its frames have too many names")
         if found is None:
             raise InternalError(f"a path of {successors.system.name} leaves the orbits that were searched")
-        leaf, here = found
+        leaf, after = found
+        here = ranks.renumbered(after)
         path.append((successors.leaves[leaf].thread, here))
     return path
 

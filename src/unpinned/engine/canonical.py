@@ -5,6 +5,7 @@ Under a symmetry (reduce/symmetry.py) states that differ only in the names of fr
 one of them is enough. Any choice of that one is sound, since it only has to be in the same orbit; how often the choice
 is the same for a whole orbit decides how much is saved. Here:
 
+- The values of a family (reduce/ranks.py) become ranks; no other renaming has a say in that, so it is done first.
 - Frames are sorted by a signature that does not depend on the names of frames and exchangeable threads: a sum over
   everything that refers to the frame, each with a number of its own, and with the rest of the thread's slice where a
   thread refers to it. Frames with one signature can as a rule be exchanged, so that their order is immaterial; where
@@ -25,9 +26,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from unpinned.engine.explorer import SCRATCH
-from unpinned.engine.packing import SHARED, Field, Key, Packing, Row
+from unpinned.engine.packing import Field, Packing, Row
 from unpinned.ir.layout import shape
 from unpinned.ir.program import System, Var
+from unpinned.reduce.alike import SHARED, Key
 
 #: Frames and pages are renamed by tables of 4-bit numbers in one word.
 _MOST: Final = 15
@@ -37,13 +39,17 @@ _ALL: Final = (1 << 64) - 1
 
 @dataclass(slots=True)
 class Canon:
-    """Write canon() for a packing: frames and pages are renamed if there is more than one, threads by their classes."""
+    """Write canon() for a packing: frames and pages are renamed if there is more than one, threads by their classes.
+
+    `of` says what variables hold, as in `Kinds`; `families` are the names that it has for families.
+    """
 
     pack: Packing
     classes: tuple[tuple[int, ...], ...]
     pages: int
     frames: int
     of: dict[Key, str]
+    families: Sequence[str] = ()
     lines: list[str] = field(default_factory=list)
 
     def text(self) -> str:
@@ -54,6 +60,8 @@ class Canon:
         """
         if self.frames > _MOST or self.pages > _MOST_PAGES:
             raise ValueError(f"more than {_MOST} frames or {_MOST_PAGES} pages")
+        for number, family in enumerate(self.families):
+            self._ranks(number, family)
         if self.frames > 1:
             self._frames()
         if self.classes:
@@ -74,6 +82,8 @@ class Canon:
             self.line(1, "sort_threads(p, at)")
         self.line(1, "return 0")
         self.line(0, "def canon(p: u64p, at: u64, x: u64p, s: u64) -> u64:")
+        for number in range(len(self.families)):
+            self.line(1, f"rank_{number}(p, at)")
         if self.pages > 1:
             first, second = f"s + {SCRATCH}", f"s + {SCRATCH + w}"
             self.line(1, f"copy_state(x, {first}, p, at)")
@@ -98,6 +108,22 @@ class Canon:
             self.line(2, f"return p[at + {k}] < q[b + {k}]")
         self.line(1, "return False")
         self.lines += made
+
+    # ---- ranks
+
+    def _ranks(self, number: int, family: str) -> None:
+        """Write rank_<number>(): m has a bit for each value that is there, and a value's rank is how many are less."""
+        fields = [at for _, at, _ in self._fields(family)]
+        self.line(0, f"def rank_{number}(p: u64p, at: u64) -> u64:")
+        self._load()
+        self.line(1, "m = 1")
+        for at in fields:
+            self.line(1, f"m |= 1 << {_get(at)}")
+        self.line(1, "if (m & (m + 1)) == 0:")
+        self.line(2, "return 0")
+        text = "popcount(m & ((1 << {}) - 1))"
+        self._rename(1, [(at.word, at.mask << at.shift, _shift(text.format(_get(at)), at)) for at in fields])
+        self._store("p", "at")
 
     # ---- frames
 
@@ -260,7 +286,7 @@ class Canon:
                     found.append((t if self._classed(t) else SHARED, part.registers[r], f"register {t} {r}"))
         if any(at.bias > (kind == "page") for _, at, _ in found):
             raise ValueError(f"a field of {kind}s has negative values")
-        if any(at.mask + (kind == "page" and at.bias == 0) > _MOST for _, at, _ in found):
+        if kind not in self.families and any(at.mask + (kind == "page" and at.bias == 0) > _MOST for _, at, _ in found):
             raise ValueError(f"a field of {kind}s holds more than {_MOST}")
         return found
 

@@ -21,12 +21,9 @@ from unpinned.ir.bounds import Interval, Name, bounds
 from unpinned.ir.layout import Layout, layout, shape
 from unpinned.ir.liveness import Cell
 from unpinned.ir.program import System, Var
+from unpinned.reduce.alike import Key
 
 WORD: Final = 64
-
-#: A thread's number, or SHARED, and a variable's name.
-Key = tuple[int, str]
-SHARED: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +166,8 @@ class Kinds:
     """What a packing must keep apart, so that states can be renamed (canonical.py).
 
     `classes` are threads that may be exchanged: what arrays hold for each CPU then stands with its thread. `of` says
-    what the values of a variable are: "frame", "page" (locals keep 0 for "none"), "page+1" or "plain".
+    what the values of a variable are: "frame", "page" (locals keep 0 for "none"), "page+1", "plain", or the name of a
+    family (reduce/ranks.py).
     """
 
     classes: tuple[tuple[int, ...], ...] = ()

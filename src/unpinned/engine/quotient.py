@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from unpinned.engine.canonical import Canon
-from unpinned.engine.packing import SHARED, Key, Kinds, Packing, Slice, packing
+from unpinned.engine.packing import Kinds, Packing, Slice, packing
 from unpinned.ir.bounds import Interval, Name
 from unpinned.ir.program import System
-from unpinned.reduce.alike import Symmetry
+from unpinned.reduce.alike import SHARED, Key, Symmetry
 from unpinned.reduce.kinds import FRAME, GFN, OFFSET, Held, View, Views, renamed_bounds, views
 
 _KINDS = {FRAME: "frame", GFN: "page", OFFSET: "page+1"}
@@ -39,18 +39,21 @@ def quotient(system: System, symmetry: Symmetry) -> Quotient:
     """Use as much of a symmetry as a packed state can express."""
     seen_by = views(system)
     symmetry = _expressible(seen_by, symmetry)
+    families = [f"family {number}" for number in range(len(symmetry.ranked))]
     while True:
         kinds = (symmetry.frames, seen_by.frames), (symmetry.pages, seen_by.pages)
         kept = [seen for is_used, seen in kinds if is_used]
         of: dict[Key, str] = {}
         for seen in kept:
             of |= _values(seen)
+        for name, family in zip(families, symmetry.ranked, strict=True):
+            of |= dict.fromkeys(family, name)
         limits = renamed_bounds(system, kept)
         pack = packing(system, Kinds(symmetry.threads, of, bool(kept)), limits)
         if symmetry.pages and (name := _misplaced(seen_by.pages, pack)):
             symmetry = _without(symmetry, f"pages: {name} is not kept where it is renamed", pages=False)
             continue
-        unlike = [group for group in symmetry.threads if len({_shape(pack.slices[t]) for t in group}) > 1]
+        unlike = [group for group in symmetry.threads if len({_shape(pack, of, t) for t in group}) > 1]
         if unlike:
             names = " and ".join(system.threads[t].name for t in unlike[0])
             symmetry = _without(symmetry, f"threads {names}: their packed parts differ")
@@ -58,10 +61,10 @@ def quotient(system: System, symmetry: Symmetry) -> Quotient:
             continue
         extents = dict(system.extents)
         counts = (extents["page"] if symmetry.pages else 1, extents["frame"] if symmetry.frames else 1)
-        if not symmetry.threads and max(counts) == 1:
+        if not symmetry.threads and not symmetry.ranked and max(counts) == 1:
             return Quotient(pack, "", symmetry, limits)
         try:
-            return Quotient(pack, Canon(pack, symmetry.threads, *counts, of).text(), symmetry, limits)
+            return Quotient(pack, Canon(pack, symmetry.threads, *counts, of, families).text(), symmetry, limits)
         except ValueError as error:
             symmetry = _without(symmetry, f"pages and frames: {error}", pages=False, frames=False)
 
@@ -122,8 +125,10 @@ def _misplaced(seen: View, pack: Packing) -> str:
     return ""
 
 
-def _shape(part: Slice) -> tuple[object, ...]:
+def _shape(pack: Packing, of: Mapping[Key, str], thread: int) -> tuple[object, ...]:
     """Return what must agree between the slices of threads that are exchanged."""
+    part: Slice = pack.slices[thread]
+    kinds = tuple(sorted((name, kind) for (t, name), kind in of.items() if t == thread))
     held = tuple((place, tuple(sorted(cells.items()))) for place, cells in sorted(part.held.items()))
     return (
         part.pc.bits,
@@ -131,4 +136,5 @@ def _shape(part: Slice) -> tuple[object, ...]:
         tuple((at.bits, at.bias) for at in part.registers),
         tuple(at.bits for at in part.parts),
         held,
+        kinds,
     )

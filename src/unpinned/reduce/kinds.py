@@ -251,7 +251,7 @@ def _uses(made: View, thread: int, body: Body) -> Iterator[tuple[Local | Shared,
             type_ = rough_type(made, thread, stmt.value)
             if type_ != PLAIN:
                 yield stmt.target, type_
-    exprs += _conditions(body)
+    exprs += conditions(body)
     for expr in exprs:
         for ref in reads(expr):
             yield from _indexed(made, thread, ref)
@@ -270,11 +270,12 @@ def expressions(stmt: Stmt) -> tuple[Expr, ...]:
     return ()
 
 
-def _conditions(body: Body) -> Iterator[Expr]:
+def conditions(body: Body) -> Iterator[Expr]:
+    """Yield the conditions of a tree's branches."""
     if not isinstance(body.end, Goto):
         yield body.end.cond
-        yield from _conditions(body.end.then)
-        yield from _conditions(body.end.orelse)
+        yield from conditions(body.end.then)
+        yield from conditions(body.end.orelse)
 
 
 def _indexed(made: View, thread: int, ref: Local | Shared) -> Iterator[tuple[Local | Shared, str]]:

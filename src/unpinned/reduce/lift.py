@@ -3,18 +3,20 @@
 
 A step of a reduced system stands for some steps of one CPU. They are found by running that CPU alone in the full
 system, until it stands where it stands in the reduced one and all that both systems have is equal: places, and the
-variables of the same names. Other variables of the full system (a counter that was taken out) are not looked at, so
-more than one run can fit, and one may turn out later not to lead on: then the next is tried. No step comes twice in
-a block, so there are only so many runs, and no state of the full system is tried twice at one place of the path.
+variables of the same names. Other variables of the full system (a counter that was taken out, or one that has ranks in
+place of its values, with all that holds them) are not looked at, so more than one run can fit, and one may turn out
+later not to lead on: then the next is tried. No step comes twice in a block, so there are only so many runs, and no
+state of the full system is tried twice at one place of the path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence, Set
 
 from unpinned.ir.interp import outcomes
 from unpinned.ir.layout import BROKEN, Slot, initial, layout
 from unpinned.ir.program import System
+from unpinned.reduce.alike import SHARED, Key
 
 #: The step of the full system: a CPU, and which of the outcomes of its next step it takes.
 Choice = tuple[int, int]
@@ -24,25 +26,28 @@ class LiftError(Exception):
     """A path of a reduced system stands for no run of the full one: a bug of a reduction, or a bound of the model."""
 
 
-def lift(full: System, path: Sequence[tuple[int, bytes]], reduced: System) -> tuple[Choice, ...]:
+def lift(
+    full: System, path: Sequence[tuple[int, bytes]], reduced: System, ranked: Collection[Key] = ()
+) -> tuple[Choice, ...]:
     """Return a schedule of the full system that goes where a path of the reduced one goes.
 
     :param path: for each step of the reduced system from its initial state, the CPU that takes it and the state after
         it. In a broken state the place of that CPU is not compared: the full system stops within the block.
+    :param ranked: variables that hold other values than those of the full system.
     :raises LiftError: if there is no such schedule.
     """
-    return _Lifter(full, reduced).lifted(path)
+    return _Lifter(full, reduced, ranked).lifted(path)
 
 
 class _Lifter:
     """Search for the schedule, depth first."""
 
-    def __init__(self, full: System, reduced: System) -> None:
+    def __init__(self, full: System, reduced: System, ranked: Collection[Key]) -> None:
         self.full, self.lay = full, layout(full)
         self.reduced = layout(reduced)
-        self.bytes = tuple(_common(self.lay.shared, self.reduced.shared))
-        for mine, theirs in zip(self.lay.locals, self.reduced.locals, strict=True):
-            self.bytes += tuple(_common(mine, theirs))
+        self.bytes = tuple(_common(self.lay.shared, self.reduced.shared, {name for t, name in ranked if t == SHARED}))
+        for t, (mine, theirs) in enumerate(zip(self.lay.locals, self.reduced.locals, strict=True)):
+            self.bytes += tuple(_common(mine, theirs, {name for thread, name in ranked if thread == t}))
 
     def lifted(self, path: Sequence[tuple[int, bytes]]) -> tuple[Choice, ...]:
         if not path:
@@ -96,7 +101,7 @@ class _Lifter:
         return all(state[a : a + n] == goal[b : b + n] for a, b, n in self.bytes)
 
 
-def _common(mine: dict[str, Slot], theirs: dict[str, Slot]) -> Iterator[tuple[int, int, int]]:
-    """Yield where the variables of the same names stand in both systems, and how many bytes they take."""
-    for name in mine.keys() & theirs.keys():
+def _common(mine: dict[str, Slot], theirs: dict[str, Slot], but: Set[str]) -> Iterator[tuple[int, int, int]]:
+    """Yield where the variables of the same names, `but` some, stand in both systems, and how many bytes they take."""
+    for name in (mine.keys() & theirs.keys()) - but:
         yield mine[name].at, theirs[name].at, mine[name].var.size

@@ -43,6 +43,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from unpinned.ir.bounds import statements
 from unpinned.ir.program import (
     FALSE,
     TRUE,
@@ -63,26 +64,36 @@ from unpinned.ir.program import (
     Wait,
 )
 from unpinned.ir.rules import LIMIT
-from unpinned.reduce.versions import FRESH, NONE, SOME, STALE, GiveUpError, Status, Versions, bump_of, statements
+from unpinned.reduce.versions import (
+    FRESH,
+    NONE,
+    SOME,
+    STALE,
+    GiveUpError,
+    Status,
+    Versions,
+    bump_of,
+    only_grows,
+)
 
 #: What the elements hold.
 _NOTHING, _FRESH, _STALE = Const(0), Const(1), Const(2)
 
 
-def abstract_counters(system: System) -> tuple[System, tuple[str, ...]]:
-    """Return the system without the counters that it only compares with their snapshots, and notes on those that stay.
+def abstract_counters(system: System) -> tuple[System, dict[str, str]]:
+    """Return the system without the counters that it only compares with their snapshots, and why others stay.
 
     Only what is added to somewhere is a counter.
     """
-    notes = []
+    staying = {}
     for var in system.shared:
         if _is_bumped(system, var):
             try:
-                _only_grows(system, var)
+                only_grows(system, var.name)
                 system = _Rewriter(Versions(system, var.name), var).system()
             except GiveUpError as error:
-                notes.append(f"{var.name} stays a number: {error}")
-    return system, tuple(notes)
+                staying[var.name] = str(error)
+    return system, staying
 
 
 def _is_bumped(system: System, var: Var) -> bool:
@@ -95,20 +106,6 @@ def _is_bumped(system: System, var: Var) -> bool:
         for step in thread.steps
         for stmt in statements(step.body)
     )
-
-
-def _only_grows(system: System, var: Var) -> None:
-    """Look at every store to a variable.
-
-    :raises GiveUpError: if one does not add a positive constant to something.
-    """
-    for thread in system.threads:
-        for step in thread.steps:
-            for stmt in statements(step.body):
-                if isinstance(stmt, Set) and isinstance(stmt.target, Shared) and stmt.target.name == var.name:
-                    added = bump_of(stmt.value)
-                    if added is None or added[1] <= 0:
-                        raise GiveUpError("it does not only grow", step)
 
 
 @dataclass(slots=True)
@@ -199,7 +196,9 @@ class _Rewriter:
             case Wait(cond):
                 return [Wait(self.expr(cond, status))]
             case Check(cond, rule) if self.versions.names_in(self.thread, cond):
-                if self.is_bound(cond, status, limit=rule == LIMIT):
+                if self.versions.is_bound(
+                    self.thread, cond, lambda version: self.least(version, status), rule == LIMIT
+                ):
                     return []
                 return [replace(stmt, cond=self.expr(cond, status))]
         return [stmt]
@@ -278,22 +277,10 @@ class _Rewriter:
             return Op(expr.op, (self.element(some.name), _FRESH))
         raise GiveUpError("two snapshots of it are compared", self.step)
 
-    def is_bound(self, cond: Expr, status: Status, limit: bool) -> bool:
-        """Tell whether a check is true of every value that the counter takes; of a limit, its upper bound apart."""
-        match cond:
-            case Op("and", (left, right)):
-                return self.is_bound(left, status, limit) and self.is_bound(right, status, limit)
-            case Op(">=", (value, Const(bound))) | Op("<=", (Const(bound), value)):
-                version, k = bump_of(value) or (value, 0)
-                if self.versions.is_version(self.thread, version):
-                    self.known(version, status)
-                    return self.var.init + k >= bound
-            case Op("<=" | "<", (value, Const())):
-                version, _ = bump_of(value) or (value, 0)
-                if self.versions.is_version(self.thread, version):
-                    self.known(version, status)
-                    return limit
-        return False
+    def least(self, version: Expr, status: Status) -> int:
+        """Return the least value that the counter or a snapshot can have, which is surely set here."""
+        self.known(version, status)
+        return self.var.init
 
 
 def _element_name(name: str) -> str:

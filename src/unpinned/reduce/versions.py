@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Follow the snapshots of a counter through the steps of a CPU.
 
-A *snapshot* is a local that is set from the counter, or from another snapshot. At each point of a path it has a
-status: NONE (it need not hold a value of the counter), FRESH (it surely holds the counter's value of now), STALE (it
-surely holds an earlier one), or SOME (it holds one of the two). Between two steps other CPUs may change the counter,
-so FRESH becomes SOME, unless the CPU holds a lock under which nobody else changes it (reduce/locks.py). Where paths
-meet, the lesser status holds. A snapshot that no step will read again is NONE.
+A *snapshot* is a local that is set from the counter, from another snapshot, or from a shared field that holds one. At
+each point of a path it has a status: NONE (it need not hold a value of the counter), FRESH (it surely holds the
+counter's value of now), STALE (it surely holds an earlier one), or SOME (it holds one of the two). Between two steps
+other CPUs may change the counter, so FRESH becomes SOME, unless the CPU holds a lock under which nobody else changes it
+(reduce/locks.py). Where paths meet, the lesser status holds. A snapshot that no step will read again is NONE.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as Names
 from dataclasses import dataclass, field, replace
 
+from unpinned.ir.bounds import statements
 from unpinned.ir.liveness import live_locals
 from unpinned.ir.program import (
     Body,
@@ -55,6 +57,7 @@ class GiveUpError(Exception):
 class Versions:
     """The snapshots of one counter, and what is known of them.
 
+    `fields` are other shared variables that hold values of the counter.
     `system` is the full one without steps out of reach, and without notes and dead checks that name the snapshots.
     `names[thread]` are its snapshots, `live[thread][place]` those that are read again from there, and
     `status[thread][place]` what is known of them there; None for a place that no path leads to.
@@ -64,6 +67,7 @@ class Versions:
 
     full: System
     counter: str
+    fields: frozenset[str] = frozenset()
     system: System = field(init=False)
     names: tuple[frozenset[str], ...] = field(init=False)
     live: tuple[tuple[frozenset[str], ...], ...] = field(init=False)
@@ -73,7 +77,7 @@ class Versions:
     def __post_init__(self) -> None:
         """Find the snapshots and follow them."""
         threads = tuple(map(_reached, self.full.threads))
-        self.names = tuple(_snapshots(thread, self.counter) for thread in threads)
+        self.names = tuple(_snapshots(thread, self.fields | {self.counter}) for thread in threads)
         threads = tuple(map(self._bare, threads, self.names))
         self.system = replace(self.full, threads=threads)
         self.live = tuple(
@@ -84,14 +88,30 @@ class Versions:
         self.status = tuple(self._follow(number) for number in range(len(threads)))
 
     def names_in(self, thread: int, expr: Expr) -> bool:
-        """Tell whether an expression reads the counter or a snapshot."""
+        """Tell whether an expression reads the counter, one of the fields or a snapshot."""
         return any(self.is_version(thread, ref) for ref in reads(expr))
 
     def is_version(self, thread: int, expr: Expr) -> bool:
-        """Tell whether an expression is the counter itself or a snapshot."""
-        return (isinstance(expr, Shared) and expr.name == self.counter) or (
-            isinstance(expr, Local) and expr.name in self.names[thread]
-        )
+        """Tell whether an expression is the counter itself, one of the fields or a snapshot."""
+        if isinstance(expr, Shared):
+            return expr.name == self.counter or expr.name in self.fields
+        return isinstance(expr, Local) and expr.name in self.names[thread]
+
+    def is_bound(self, thread: int, cond: Expr, least: Callable[[Expr], int], limit: bool) -> bool:
+        """Tell whether a check is true of every value that the counter takes; of a limit, its upper bound apart.
+
+        :param least: the least value that the counter or a snapshot can have here.
+        """
+        match cond:
+            case Op("and", (left, right)):
+                return self.is_bound(thread, left, least, limit) and self.is_bound(thread, right, least, limit)
+            case Op(">=", (value, Const(bound))) | Op("<=", (Const(bound), value)):
+                version, k = bump_of(value) or (value, 0)
+                return self.is_version(thread, version) and least(version) + k >= bound
+            case Op("<=" | "<", (value, Const())):
+                version, _ = bump_of(value) or (value, 0)
+                return limit and self.is_version(thread, version) and least(version) >= 0
+        return False
 
     def after(self, thread: int, stmt: Stmt, status: Status) -> Status:
         """Return what is known of a thread's snapshots after a statement of its own."""
@@ -104,8 +124,8 @@ class Versions:
         if stmt.target.name not in self.names[thread]:
             return status
         match stmt.value:
-            case Shared():
-                known = FRESH
+            case Shared(name):
+                known = FRESH if name == self.counter else SOME
             case Local(name):
                 known = status.get(name, NONE)
             case _:
@@ -117,7 +137,7 @@ class Versions:
 
         def named(expr: Expr) -> bool:
             return any(
-                ref.name == self.counter if isinstance(ref, Shared) else ref.name in names for ref in reads(expr)
+                ref.name in ({self.counter} | self.fields if isinstance(ref, Shared) else names) for ref in reads(expr)
             )
 
         def kept(stmt: Stmt) -> bool:
@@ -185,8 +205,8 @@ def _reached(thread: Thread) -> Thread:
     return replace(thread, steps=tuple(steps))
 
 
-def _snapshots(thread: Thread, counter: str) -> frozenset[str]:
-    """Return the locals of a thread that are set from the counter or from another of them.
+def _snapshots(thread: Thread, sources: Names[str]) -> frozenset[str]:
+    """Return the locals of a thread that are set from some shared variables or from another of them.
 
     :raises GiveUpError: if one may be set to anything but that and its initial value, or is an array.
     """
@@ -195,7 +215,7 @@ def _snapshots(thread: Thread, counter: str) -> frozenset[str]:
     names: set[str] = set()
     for _, stmt in stores:
         if isinstance(stmt, Set) and isinstance(stmt.target, Local):
-            if isinstance(stmt.value, Shared) and stmt.value.name == counter:
+            if isinstance(stmt.value, Shared) and stmt.value.name in sources:
                 names.add(stmt.target.name)
             elif isinstance(stmt.value, Local):
                 copies.setdefault(stmt.value.name, set()).add(stmt.target.name)
@@ -214,20 +234,12 @@ def _snapshots(thread: Thread, counter: str) -> frozenset[str]:
         value = stmt.value if isinstance(stmt, Set) else None
         good = (
             value == Const(var.init)
-            or (isinstance(value, Shared) and value.name == counter)
+            or (isinstance(value, Shared) and value.name in sources)
             or (isinstance(value, Local) and value.name in names and value.index is None)
         )
         if not good:
             raise GiveUpError(f"its snapshot {var.name} may hold something else", step)
     return frozenset(names)
-
-
-def statements(body: Body) -> Iterator[Stmt]:
-    """Yield every statement of a tree."""
-    yield from body.stmts
-    if isinstance(body.end, Branch):
-        yield from statements(body.end.then)
-        yield from statements(body.end.orelse)
 
 
 def _safe_places(system: System, counter: str) -> tuple[tuple[bool, ...], ...]:
@@ -259,3 +271,17 @@ def bump_of(value: Expr) -> tuple[Local | Shared, int] | None:
         case Op("+", (Local() | Shared() as version, Const(k)) | (Const(k), Local() | Shared() as version)):
             return version, k
     return None
+
+
+def only_grows(system: System, counter: str) -> None:
+    """Look at every store to a shared variable.
+
+    :raises GiveUpError: if one does not add a positive constant to something.
+    """
+    for thread in system.threads:
+        for step in thread.steps:
+            for stmt in statements(step.body):
+                if isinstance(stmt, Set) and isinstance(stmt.target, Shared) and stmt.target.name == counter:
+                    added = bump_of(stmt.value)
+                    if added is None or added[1] <= 0:
+                        raise GiveUpError("it does not only grow", step)
