@@ -16,16 +16,19 @@ from unpinned.check.witness import Race, broken_by, replay
 from unpinned.errors import Pos
 from unpinned.ir.interp import Broke, Event, Outcome, Read, Said, Stored, outcomes
 from unpinned.ir.layout import initial, layout
-from unpinned.ir.program import Shared, Step, System, Thread, Var, Wait, leaves, reads
+from unpinned.ir.program import LOCK_TYPES, Shared, Step, System, Thread, Var, Wait, leaves, reads
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.lowering.values import RESULTS
 from unpinned.plan.reading.classes import PlanClass
 
-#: Kernel words for taking and leaving a lock: kind -> (took, left).
-_LOCK_WORDS: Final = {"spinlock": ("spin_lock", "spin_unlock"), "mutex": ("mutex_lock", "mutex_unlock")}
-
-LOCK_TYPES: Final = ("spinlock", "mutex", "rwsem")
+#: Kernel words for taking and leaving a lock: kind -> (took, left); {way} is read or write.
+_LOCK_WORDS: Final = {
+    "spinlock": ("spin_lock", "spin_unlock"),
+    "mutex": ("mutex_lock", "mutex_unlock"),
+    "rwlock": ("{way}_lock", "{way}_unlock"),
+    "rwsem": ("down_{way}", "up_{way}"),
+}
 
 #: The methods that the mm and the hardware call: what a report names a step by.
 HOOKS: Final = ("page_fault", "invalidate_range_start", "invalidate_range_end", "invalidate_page")
@@ -177,10 +180,8 @@ class _Teller:
         """Return the words for a changed field, or for a lock."""
         name = self.element(var.name, index)
         if var.type in _LOCK_WORDS:
-            return f"{_LOCK_WORDS[var.type][0 if new else 1]}({name})"
-        if var.type == "rwsem":
             way = "write" if var.hi in (old, new) else "read"
-            return f"{'down' if new > old else 'up'}_{way}({name})"
+            return f"{_LOCK_WORDS[var.type][0 if new > old else 1].format(way=way)}({name})"
         if old == new:
             return f"{name} = {show_value(var.type, new)}"
         return f"{name} {show_value(var.type, old)} -> {show_value(var.type, new)}"
@@ -261,7 +262,7 @@ def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
     """Return in words who waits for what at the end of a deadlock, who holds it, and what that one waits for."""
     system = race.system
     end = run[-1].state if run else initial(teller.lay)
-    locks = {var.name for var in system.shared if var.type in LOCK_TYPES}
+    locks = {var.name for var in system.shared if var.type in LOCK_TYPES or var.type == "waitqueue"}
     waiting = {
         t: _waited_for(thread.steps[teller.places[t]], locks)
         for t, thread in enumerate(system.threads)
@@ -275,15 +276,21 @@ def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
             for o, other in enumerate(system.threads)
             if teller.places[o] < len(other.steps) and set(waiting[t]) & set(other.steps[teller.places[o]].held)
         ]
-        shown = " and ".join(name.split(".", 1)[1] for name in waiting[t]) or "something that never comes"
+        shown = " and ".join(_waited(teller.shared[name]) for name in waiting[t]) or "something that never comes"
         by = " and ".join("itself" if o == t else f"CPU{o}" for o in held_by)
         parts.append(f"CPU{t} waits for {shown}" + (f", held by {by}" if by else ""))
         ahead += [o for o in held_by if o in waiting and o not in ahead]
     return "; ".join(parts)
 
 
+def _waited(var: Var) -> str:
+    """Return the words for a lock or a wait queue that a CPU waits for."""
+    name = var.name.split(".", 1)[1]
+    return f"a wake_up() of {name}" if var.type == "waitqueue" else name
+
+
 def _waited_for(step: Step, locks: set[str]) -> list[str]:
-    """Return the locks that a step waits for."""
+    """Return the locks, or the wait queue, that a step waits for."""
     found: list[str] = []
     for path, _ in leaves(step.body):
         for stmt in path:

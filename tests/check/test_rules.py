@@ -101,3 +101,8 @@ def test_every_fault_after_munmap_ends_with_fault() -> None:
     assert done
     assert not any(graph.states[i][spte] for i in done)
     assert endless_fault(graph) is None
+
+
+def test_a_gate_round_the_translation_waits_for_itself() -> None:
+    """The fault is inside and wants mmap_lock; munmap has that, and waits until no fault is inside."""
+    assert stuck(search(PLANS / "vocabulary.py", "Gate", "1:1:munmap"))

@@ -192,7 +192,10 @@ from unpinned import *
 class Kvm(SecondaryMMU):
     lock = SpinLock()
     mutex = Mutex()
+    sem = RwSem()
     count = Counter()
+    atomic = Atomic()
+    queue = WaitQueue()
     flag = Flag()
     young = PerPage(Flag())
     locks = PerPage(SpinLock())

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold the reference engine against SPIN on the shipped plans: the same states, the same verdicts."""
+"""Hold the reference engine against SPIN on the shipped plans, and on plans that use all of the language."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from support.searching import PLANS as PLAN_FILES
 from support.spin import requires_spin, run_spin
 
 import unpinned.drivers.kvm2008
@@ -18,6 +19,9 @@ from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
 
 PLANS = {plan.name: plan for plan in read_plans(Path(unpinned.drivers.kvm2008.__file__))}
+
+
+VOCABULARY = {plan.name: plan for plan in read_plans(PLAN_FILES / "vocabulary.py")}
 
 
 def agree(system: System, scenario: Scenario, workdir: Path, optimize: str = "-O0") -> None:
@@ -38,6 +42,13 @@ def agree(system: System, scenario: Scenario, workdir: Path, optimize: str = "-O
 def test_spin_agrees(plan: str, op: str, tmp_path: Path) -> None:
     scenario = Scenario(1, 1, (op,))
     agree(build(PLANS[plan], scenario), scenario, tmp_path)
+
+
+@requires_spin
+@pytest.mark.parametrize("plan", VOCABULARY)
+def test_spin_agrees_on_every_word_of_the_language(plan: str, tmp_path: Path) -> None:
+    scenario = Scenario(1, 1, ("zap",))
+    agree(build(VOCABULARY[plan], scenario), scenario, tmp_path)
 
 
 @requires_spin

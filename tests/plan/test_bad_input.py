@@ -40,7 +40,7 @@ class Kvm(SecondaryMMU):
 """
 
 MODEL = """\
-from unpinned import Counter, PerPage, SpinLock
+from unpinned import Counter, PerPage, RwSem, SpinLock
 from unpinned.plan.modelling import *
 
 class M(Model):
@@ -291,15 +291,21 @@ CLASS = [
     ("x = §[1]", "declares no field", "kinds:"),
     ("x = §open('f')", "no such kind", "There are:"),
     ("x = §Spinlock()", "did you mean `SpinLock`?", "There are:"),
-    ("x = §RwLock()", "not in the language yet", ""),
-    ("x = §RwSem()", "makes a field", ""),
+    ("x = §SeqCount()", "not in the language yet", ""),
+    ("x = §Pfn()", "only models", ""),
+    ("x = Atomic(bits=§9)", "an Atomic has 1 to 6 bits", ""),
+    ("x = Atomic(signed=§1)", "True or False", "Atomic(signed=True)"),
+    ("x = Atomic(bits=3, signed=True, init=§4)", "3 bits hold 0 to 3 at first", ""),
+    ("x = Counter(§signed=True)", "does not take this", "`bits=...`, `init=...`"),
+    ("x = PerPage(§WaitQueue())", "stands alone", "x = WaitQueue()"),
+    ("x = WaitQueue(§3)", "without a name", "WaitQueue()"),
     ("x = Counter(§4)", "without a name", "Counter(bits=...)"),
     ("x = Counter(bits=§7)", "1 to 6 bits", "from 1 to 6"),
     ("x = Counter(bits=§0)", "1 to 6 bits", "from 1 to 6"),
     ("x = Counter(bits=§True)", "1 to 6 bits", ""),
     ("x = Counter(bits=§2+2)", "1 to 6 bits", ""),
     ("x = Counter(bits=2, init=§4)", "2 bits hold 0 to 3", "from 0 to 3"),
-    ("x = Counter(§size=4)", "does not take", "`bits=...` and `init=...`"),
+    ("x = Counter(§size=4)", "does not take", "`bits=...`, `init=...`"),
     ("x = Counter(§**k)", "does not take", ""),
     ("x = Flag(init=§1)", "True or False", "Flag(init=True)"),
     ("x = SpinLock(§1)", "takes nothing", "SpinLock()"),
@@ -457,8 +463,16 @@ BOTH = [
     ("x = §__import__('os')", "`__import__()`", ""),
     ("x = §helper(gfn)", "no function `helper`", "self.m(...)"),
     ("x = §pagerange(gfn)", "did you mean `page_range`?", ""),
-    ("x = §READ_ONCE(gfn)", "not in the language yet", ""),
-    ("§smp_mb()", "not in the language yet", ""),
+    ("x = READ_ONCE(§gfn)", "takes a field", "READ_ONCE(self.f)"),
+    ("x = §READ_ONCE()", "takes 1 argument, not 0", "READ_ONCE(self.f)"),
+    ("§WRITE_ONCE(self.seq)", "takes 2 arguments, not 1", "WRITE_ONCE(self.f, value)"),
+    ("§smp_mb(gfn)", "takes 0 arguments, not 1", "smp_mb()"),
+    ("§synchronize_rcu()", "not in the language yet", ""),
+    ("§wait_event(gfn)", "`wait_event()`", "self.queue.wait_event(COND)"),
+    ("§self.seq.xchg()", "takes 1 argument, not 0", ""),
+    ("§self.seq.cmpxchg(1)", "takes 2 arguments, not 1", ""),
+    ("self.f[§gfn:].xchg(1)", "slices", ""),
+    ("self.seq.xchg(§value=1)", "no names", ""),
     ("x = §Counter()", "makes a field", "class body"),
     ("x = §gfn(1)", "a local, not a function", ""),
     ("x = §self.f[0]()", "only methods", ""),
@@ -485,6 +499,11 @@ BOTH = [
     ("with §open('f'):\n    pass", "`open()`", ""),
     ("with §self.lock.acquire():\n    pass", "by a block", "with self.lock:"),
     ("with §self.lock.x:\n    pass", "no parts", ""),
+    ("with §self.lock.trylock():\n    pass", "may fail", "with self.lock.trylock() as got:"),
+    ("with self.lock.trylock() as §self.seq:\n    pass", "one name", "as got:"),
+    ("with self.lock.trylock() as §atomic:\n    pass", "word of the language", ""),
+    ("with §self.lock.trylock(1) as got:\n    pass", "takes nothing", "self.lock.trylock()"),
+    ("with self.lock.read() as §x:\n    pass", "no value", "without as"),
     ("x = §self.zap", "is a method", "self.zap(...)"),
 ]
 DRIVER = [
@@ -492,7 +511,6 @@ DRIVER = [
     ("x = §choose(0, 2)", "hardware gives no such step", ""),
     ("x = §lowest(f for f in r if f)", "hardware gives no such step", ""),
     ("x = §NONE", "hardware gives no such step", ""),
-    ("with §self.lock.read():\n    pass", "hardware gives no such step", ""),
     ("x = §self.mm.pte", "cannot see inside the mm", ""),
     ("x = §self.f[gfn, gfn]", "one index", "self.f[gfn]"),
     ("x = §gfn[gfn]", "only fields", "PerPage"),

@@ -244,7 +244,7 @@ def test_a_helper_of_any_name_that_is_called(tmp_path):
 def test_a_model(tmp_path):
     (tmp_path / "m.py").write_text(
         textwrap.dedent("""\
-        from unpinned import FAULT, Counter, PerPage, SpinLock
+        from unpinned import FAULT, Counter, PerPage, RwSem, SpinLock
         from unpinned.plan.modelling import *
 
         class Other(Model):
@@ -323,6 +323,9 @@ def test_a_plan_that_is_run_says_so(tmp_path, monkeypatch):
         seq = language.Counter(bits=3)
         flag = language.Flag()
         pages = language.PerPage(language.Counter())
+        count = language.Atomic(signed=True)
+        sem = language.RwSem()
+        queue = language.WaitQueue()
 
     kvm, gfn = Kvm(), language.Gfn()
     for run in (
@@ -334,6 +337,27 @@ def test_a_plan_that_is_run_says_so(tmp_path, monkeypatch):
         lambda: kvm.get_user_page(gfn, True),
         lambda: kvm.zap(gfn),
         lambda: language.page_range(gfn),
+        lambda: kvm.count,
+        lambda: setattr(kvm, "count", 1),
+        lambda: type(kvm).count.add_return(1),
+        lambda: type(kvm).count.cmpxchg(0, 1),
+        lambda: type(kvm).count.xchg(1),
+        lambda: type(kvm).flag.xchg(True),
+        kvm.lock.trylock,
+        language.Mutex().trylock,
+        kvm.sem.read,
+        kvm.sem.write,
+        kvm.sem.try_read,
+        kvm.sem.try_write,
+        lambda: kvm.queue.wait_event(True),
+        kvm.queue.wake_up,
+        lambda: language.READ_ONCE(1),
+        lambda: language.WRITE_ONCE(1, 2),
+        lambda: language.smp_load_acquire(1),
+        lambda: language.smp_store_release(1, 2),
+        language.smp_mb,
+        language.smp_rmb,
+        language.smp_wmb,
         lambda: modelling.choose(0, 2),
         lambda: modelling.choose(iter([])),
         lambda: modelling.lowest(()),

@@ -8,6 +8,8 @@ the engine takes can be taken here too, and all shared state compared after each
 
 from __future__ import annotations
 
+import ast
+import inspect
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -88,7 +90,7 @@ class Life:
     """A plan beside a scenario, alive."""
 
     def __init__(self, text: str, name: str, vcpus: int, pages: int, frames: int, ops: Sequence[str]) -> None:
-        self.vcpus, self.pages, self.frames = vcpus, pages, frames
+        self.vcpus, self.pages, self.frames, self.operations = vcpus, pages, frames, len(ops)
         self.values: Values = {}
         self._local = threading.local()
         cpus = vcpus + len(ops)
@@ -417,15 +419,122 @@ class _Field:
     def __set__(self, obj: object, value: int) -> None:
         self.life.write(self.name, 0, value)
 
+    def xchg(self, at: int, value: int) -> Any:
+        values = self.life.values[self.name]
+
+        def action() -> int:
+            old, values[at] = values[at], int(value)
+            return old
+
+        return self.life.step(action)
+
 
 class _Flag(_Field):
     def get(self, at: int) -> Any:
         return bool(super().get(at))
 
+    def xchg(self, at: int, value: int) -> Any:
+        return bool(super().xchg(at, value))
+
+
+class _Atomic(_Field):
+    def __init__(self, *, init: int = 0, bits: int = 4, signed: bool = False) -> None:
+        super().__init__(init=init)
+
+    def add_return(self, at: int, number: int) -> int:
+        values = self.life.values[self.name]
+        self.life.step(lambda: values.__setitem__(at, values[at] + number))
+        return values[at]
+
+    def cmpxchg(self, at: int, old: int, new: int) -> bool:
+        values = self.life.values[self.name]
+
+        def action() -> bool:
+            same = values[at] == old
+            values[at] = new if same else values[at]
+            return same
+
+        done: bool = self.life.step(action)
+        return done
+
+
+class _Queue(_Field):
+    def bind(self, life: Life, name: str) -> None:
+        self.size = life.vcpus + life.operations
+        super().bind(life, name)
+
+    def wait_event(self, at: int, cond: Callable[[], Any]) -> None:
+        mine, queue = self.life.me, self.life.values[self.name]
+        while True:
+            self.life.write(self.name, mine, 1)
+            if cond():
+                break
+            self.life.step(lambda: queue.__setitem__(mine, 0), lambda: queue[mine] == 2)
+        self.life.write(self.name, mine, 0)
+
+    def wake_up(self, at: int) -> None:
+        queue = self.life.values[self.name]
+        self.life.step(lambda: queue.__setitem__(slice(None), [2 if cpu == 1 else cpu for cpu in queue]))
+
 
 class _Lock(_Field):
     def get(self, at: int) -> Any:
         return self.life.lock(self.name, at)
+
+    def trylock(self, at: int) -> Any:
+        return _Tried(self.life, self.name, at, 1, alone=True)
+
+
+class _Sides(_Field):
+    def read(self, at: int) -> Any:
+        return _Shared(self.life, self.name, at)
+
+    def write(self, at: int) -> Any:
+        return _Held(self.life, self.name, at, self.life._writer)
+
+    def try_read(self, at: int) -> Any:
+        return _Tried(self.life, self.name, at, 1, alone=False)
+
+    def try_write(self, at: int) -> Any:
+        return _Tried(self.life, self.name, at, self.life._writer, alone=True)
+
+
+class _Shared:
+    """A lock held by a reader."""
+
+    def __init__(self, life: Life, field: str, at: int) -> None:
+        self.life, self.at, self.held = life, at, life.values[field]
+
+    def __enter__(self) -> None:
+        self.life.step(lambda: self.add(1), lambda: self.held[self.at] < self.life._writer)
+
+    def __exit__(self, *_: object) -> None:
+        if not self.life._local.cpu.over:
+            self.life.step(lambda: self.add(-1))
+
+    def add(self, by: int) -> None:
+        self.held[self.at] += by
+
+
+class _Tried:
+    """A lock that is taken if it is free: by a writer alone, or by a reader beside others."""
+
+    def __init__(self, life: Life, field: str, at: int, by: int, alone: bool) -> None:
+        self.life, self.held, self.at, self.by, self.alone = life, life.values[field], at, by, alone
+        self.got = False
+
+    def __enter__(self) -> bool:
+        def take() -> bool:
+            self.got = self.held[self.at] < (1 if self.alone else self.life._writer)
+            self.held[self.at] += self.by if self.got else 0
+            return self.got
+
+        got: bool = self.life.step(take)
+        return got
+
+    def __exit__(self, *_: object) -> None:
+        if self.got and not self.life._local.cpu.over:
+            self.life.step(lambda: self.held.__setitem__(self.at, self.held[self.at] - self.by))
 
 
 class _Elements:
@@ -452,6 +561,62 @@ class _PerPage(_Field):
     def __get__(self, obj: object, owner: type) -> Any:
         return _Elements(self.of)
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what an element's field has: methods that take the index first."""
+        return getattr(self.of, name)
+
+
+class _Methods(ast.NodeTransformer):
+    """Give fields their methods: Python would read the field first, which is a step.
+
+    `self.f[i].m(x)` becomes `field(self, "f").m(i, x)`, the argument of wait_event a function, `self.n += x` of an
+    Atomic a method, and WRITE_ONCE a store.
+    """
+
+    def __init__(self, tree: ast.Module) -> None:
+        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        stores = [stmt.targets[0] for each in classes for stmt in each.body if isinstance(stmt, ast.Assign)]
+        self.fields = {target.id for target in stores if isinstance(target, ast.Name)}
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute):
+            made = self.method(node.func.value, node.func.attr, node.args)
+            return made or node
+        return node
+
+    def method(self, field: ast.expr, method: str, args: list[ast.expr]) -> ast.Call | None:
+        index: ast.expr = ast.Constant(0)
+        if isinstance(field, ast.Subscript):
+            index, field = field.slice, field.value
+        if not isinstance(field, ast.Attribute) or field.attr not in self.fields:
+            return None
+        call = ast.Call(ast.parse(f"field(self, {field.attr!r}).{method}", mode="eval").body, [], [])
+        if method == "wait_event":
+            args = [ast.Lambda(ast.arguments([], [], None, [], [], None, []), args[0])]
+        call.args = [index, *args]
+        return call
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        self.generic_visit(node)
+        value = node.value if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.value)
+        made = self.method(node.target, "add_return", [value])
+        if made is None:
+            return node
+        assert isinstance(made.func, ast.Attribute)
+        is_atomic = ast.parse(f"is_atomic({ast.unparse(made.func.value)})", mode="eval").body
+        return ast.If(is_atomic, [ast.Expr(made)], [node])
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        self.generic_visit(node)
+        match node.value:
+            case ast.Call(func=ast.Name(id="WRITE_ONCE" | "smp_store_release"), args=[target, value]):
+                made = ast.parse(f"{ast.unparse(target)} = 0").body[0]
+                assert isinstance(made, ast.Assign)
+                made.value = value
+                return made
+        return node
+
 
 def _class(life: Life, text: str, name: str) -> Any:
     """Run the text of a plan file and return one of its classes, its fields bound."""
@@ -463,9 +628,15 @@ def _class(life: Life, text: str, name: str) -> Any:
         setattr(SecondaryMMU, word, staticmethod(getattr(life, word)))
     words: dict[str, Any] = {"SecondaryMMU": SecondaryMMU, "page_range": lambda gfn: range(gfn, gfn + 1)}
     words |= {"Counter": _Field, "Flag": _Flag, "SpinLock": _Lock, "Mutex": _Lock, "PerPage": _PerPage}
+    words |= {"Atomic": _Atomic, "RwLock": _Sides, "RwSem": _Sides, "WaitQueue": _Queue}
     words |= {word: word for word in ("REPLAY", "MAPPED", "FAULT")}
-    lines = [line for line in text.splitlines() if not line.startswith(("from unpinned", "from __future__"))]
-    exec("\n".join(lines), words)
+    words |= dict.fromkeys(("READ_ONCE", "smp_load_acquire"), lambda value: value)
+    words |= dict.fromkeys(("smp_mb", "smp_rmb", "smp_wmb"), lambda: None)
+    words["field"] = inspect.getattr_static
+    words["is_atomic"] = lambda field: isinstance(getattr(field, "of", field), _Atomic)
+    tree = ast.parse(text)
+    tree.body = [stmt for stmt in tree.body if not isinstance(stmt, ast.ImportFrom)]
+    exec(compile(ast.fix_missing_locations(_Methods(tree).visit(tree)), "plan", "exec"), words)
     made = words[name]
     for cls in reversed(made.__mro__):
         for field, value in vars(cls).items():

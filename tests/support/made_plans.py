@@ -22,6 +22,7 @@ from unpinned.plan.reading.classes import PlanClass, read_plans
 Block = list["str | tuple[str, Block]"]
 T = TypeVar("T")
 
+_LOCKS = ("SpinLock", "Mutex", "RwLock", "RwSem")
 #: The scenarios that made plans are small enough for: vCPUs, pages, operation.
 SCENARIOS = ((1, 1, "zap"), (1, 1, "munmap"), (1, 1, "reclaim"))
 #: Made plans with more states than this are not worth a comparison.
@@ -72,9 +73,11 @@ class _Author:
         self.odd = self.pick([0, 10, 20, 30, 40])
         self.wrong = self.pick([0, 3, 6, 12])
         self.seq_each_page = self.chance(15)
-        self.lock2 = self.pick(["", "", "SpinLock()", "Mutex()", "PerPage(SpinLock())", "PerPage(Mutex())"])
+        self.lock2 = self.pick(["", "", *(f"{kind}()" for kind in _LOCKS), *(f"PerPage({kind}())" for kind in _LOCKS)])
         self.flag = self.pick(["", "", "Flag()", "Flag(init=True)", "PerPage(Flag())"])
         self.third = self.chance(15)
+        self.atomic = self.chance(20)
+        self.queue = self.chance(30)
 
     # ---- chance
 
@@ -156,6 +159,10 @@ class _Author:
             case "if":
                 block: Block = [(f"if {self.condition(scope)}:", self.statement(inner))]
                 return [*block, ("else:", self.statement(inner))] if self.chance(30) else block
+            case "with" if self.chance(40):
+                name = self.name()
+                within = replace(inner, bools=(*inner.bools, name))
+                return [(f"with {self.lock(scope, tries=True)} as {name}:", self.statement(within))]
             case "with":
                 return [(f"with {self.lock(scope)}:", self.statement(inner))]
             case "while":
@@ -206,25 +213,37 @@ class _Author:
     def store(self, scope: _Scope) -> Block:
         options: list[Block] = [["self.count += 1"], ["self.count -= 1"], [("if self.count:", ["self.count -= 1"])]]
         options += [self.bump(scope)] * 3
+        if self.atomic:
+            name = self.name()
+            for does in ("add_return(1)", "cmpxchg(0, 1)", "xchg(1)"):
+                options += [[f"{name} = self.count.{does}"]] * 2
+            options += [[("if self.count.cmpxchg(1, 0):", ["self.count.add_return(2)"])]]
+        if self.queue:
+            options += [["self.queue.wake_up()"]] * 4
+            options += [[f"self.queue.wait_event({self.condition(scope)})"] for _ in range(4)]
         if self.third:
             options += [["self.third += 1"], ["self.third -= 1"], ["self.third = 1"], ["self.third = self.count"]] * 2
             options += [["self.third += self.count"], ["self.count -= self.third - self.count"]]
         if self.flag.startswith("Flag"):
             options += [["self.flag = True"], ["self.flag = False"], ["self.flag = not self.flag"]] * 2
-            options += [["self.flag = self.count > 0"]]
+            options += [["self.flag = self.count > 0"], [f"{self.name()} = self.flag.xchg(True)"]]
+            options += [["WRITE_ONCE(self.flag, READ_ONCE(self.count) > 0)", "smp_mb()"]]
         elif self.flag:
             options += [[f"self.flag[{gfn}] = {value}"] for gfn in scope.gfns for value in ("True", "False")]
         return self.pick(options)
 
     # ---- what a plan is made of
 
-    def lock(self, scope: _Scope) -> str:
-        """Return a lock: mmu_lock, or the other one."""
-        if not self.lock2 or self.chance(40):
-            return "self.mmu_lock"
-        if not self.lock2.startswith("PerPage"):
-            return "self.lock2"
-        return f"self.lock2[{self.pick(scope.gfns)}]" if scope.gfns else "self.mmu_lock"
+    def lock(self, scope: _Scope, tries: bool = False) -> str:
+        """Return a lock, or a try to take it: mmu_lock, or the other one."""
+        where = "self.lock2"
+        if self.lock2.startswith("PerPage"):
+            where = f"self.lock2[{self.pick(scope.gfns)}]" if scope.gfns else ""
+        if not self.lock2 or not where or self.chance(40):
+            return f"self.mmu_lock{'.trylock()' if tries else ''}"
+        if "Rw" in self.lock2:
+            return f"{where}.{'try_' if tries else ''}{self.pick(['read', 'write'])}()"
+        return f"{where}{'.trylock()' if tries else ''}"
 
     def bump(self, scope: _Scope) -> Block:
         """Return what moves seq on."""
@@ -390,7 +409,9 @@ class _Author:
         if self.lock2 == "Mutex()" and self.chance(20):
             hooks["page_fault"] = (hooks["page_fault"][0], [("with self.lock2:", hooks["page_fault"][1])])
         seq = "PerPage(Counter())" if self.seq_each_page else self.pick(["Counter()"] * 3 + ["Counter(bits=3, init=2)"])
-        fields: Block = ["mmu_lock = SpinLock()", f"seq = {seq}", "count = Counter(bits=3)"]
+        count = "Atomic" if self.atomic else "Counter"
+        fields: Block = ["mmu_lock = SpinLock()", f"seq = {seq}", f"count = {count}(bits=3)"]
+        fields += ["queue = WaitQueue()"] if self.queue else []
         fields += [f"lock2 = {self.lock2}"] if self.lock2 else []
         fields += [f"flag = {self.flag}"] if self.flag else []
         fields += ["third = Counter(bits=2)"] if self.third else []

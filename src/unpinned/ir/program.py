@@ -11,19 +11,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from unpinned.errors import Pos
 
 # ---- variables -------------------------------------------------------------------------------------------------
+
+#: The kinds of locks: 0 is free; taken alone they hold `hi`, taken with others how many have taken them.
+LOCK_TYPES: Final = frozenset({"spinlock", "mutex", "rwlock", "rwsem"})
+#: Of these, those that readers share, and those that sleep.
+SHARED_LOCKS: Final = frozenset({"rwlock", "rwsem"})
+SLEEPING_LOCKS: Final = frozenset({"mutex", "rwsem"})
 
 
 @dataclass(frozen=True, slots=True)
 class Var:
     """A variable: `size` integers, each from `lo` to `hi` and at first `init`.
 
-    `type` is what the values mean: int, bool, gfn, pfn (0 is none, frames count from 1), range, result, or the kind
-    of a lock (spinlock, mutex, rwsem). `shared` names are "component.field"; local ones "method.name". `per` says
-    what each dimension of an array counts, the outermost first: page, frame (element 0 is unused), vcpu, cpu.
+    `type` is what the values mean: int, bool, gfn, pfn (0 is none, frames count from 1), range, result, waitqueue (of
+    each CPU: 0 gone, 1 queued, 2 woken), or the kind of a lock (LOCK_TYPES). `shared` names are "component.field";
+    local ones "method.name". `per` says what each dimension of an array counts, the outermost first: page, frame
+    (element 0 is unused), vcpu, cpu.
     """
 
     name: str

@@ -7,7 +7,7 @@ pages are still mapped and closed after the mm has freed them; a single page is 
 before it is freed.
 """
 
-from unpinned.plan.language import FAULT, Counter, Flag, Mutex, PerPage, SpinLock
+from unpinned.plan.language import FAULT, Counter, Flag, Mutex, PerPage, RwSem, SpinLock
 from unpinned.plan.modelling import (
     NONE,
     PAGES,
@@ -16,7 +16,6 @@ from unpinned.plan.modelling import (
     PerCpu,
     PerFrame,
     Pfn,
-    RwSem,
     atomic,
     check,
     choose,

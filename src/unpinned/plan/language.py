@@ -8,6 +8,7 @@ be imported (by an editor, a type checker, a documentation tool); every use at r
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from enum import Enum
 from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, NoReturn, Self, TypeVar, overload
@@ -15,7 +16,10 @@ from typing import Any, ClassVar, Final, Generic, NoReturn, Self, TypeVar, overl
 __all__ = [
     "FAULT",
     "MAPPED",
+    "READ_ONCE",
     "REPLAY",
+    "WRITE_ONCE",
+    "Atomic",
     "Counter",
     "Flag",
     "Gfn",
@@ -23,9 +27,17 @@ __all__ = [
     "Mutex",
     "Page",
     "PerPage",
+    "RwLock",
+    "RwSem",
     "SecondaryMMU",
     "SpinLock",
+    "WaitQueue",
     "page_range",
+    "smp_load_acquire",
+    "smp_mb",
+    "smp_rmb",
+    "smp_store_release",
+    "smp_wmb",
 ]
 
 T = TypeVar("T")
@@ -92,6 +104,10 @@ class SpinLock:
         """Drop the lock."""
         never_run("SpinLock")
 
+    def trylock(self) -> AbstractContextManager[bool]:
+        """Take the lock if it is free: `with self.lock.trylock() as got:`. The block runs either way."""
+        never_run("SpinLock.trylock()")
+
 
 class Mutex:
     """A lock that sleeps: `with self.lock:`. It may not be taken under a SpinLock."""
@@ -105,6 +121,38 @@ class Mutex:
     ) -> None:
         """Drop the lock."""
         never_run("Mutex")
+
+    def trylock(self) -> AbstractContextManager[bool]:
+        """Take the lock if it is free: `with self.lock.trylock() as got:`. It does not sleep; the block runs always."""
+        never_run("Mutex.trylock()")
+
+
+class _Sides:
+    """A lock that readers share and a writer has alone."""
+
+    def read(self) -> AbstractContextManager[None]:
+        """Hold it for reading; other readers may hold it too."""
+        never_run("read()")
+
+    def write(self) -> AbstractContextManager[None]:
+        """Hold it for writing, alone."""
+        never_run("write()")
+
+    def try_read(self) -> AbstractContextManager[bool]:
+        """Hold it for reading if no writer has it: `with self.sem.try_read() as got:`."""
+        never_run("try_read()")
+
+    def try_write(self) -> AbstractContextManager[bool]:
+        """Hold it for writing if nobody has it: `with self.sem.try_write() as got:`."""
+        never_run("try_write()")
+
+
+class RwLock(_Sides):
+    """A reader-writer lock that is spun on: `with self.lock.read():`, `.write():`. Nothing may sleep under it."""
+
+
+class RwSem(_Sides):
+    """A reader-writer semaphore, which sleeps: `with self.sem.read():`, `.write():`."""
 
 
 class Counter:
@@ -131,6 +179,40 @@ class Counter:
         never_run("Counter")
 
 
+class Atomic:
+    """An integer as Counter has, which is changed in one step: `self.n += 1`, and what the methods do.
+
+    It holds 0 to 2**bits-1; with `signed`, -2**(bits-1) to 2**(bits-1)-1.
+    """
+
+    def __init__(self, *, bits: int = 4, init: int = 0, signed: bool = False) -> None:
+        """Declare an atomic counter."""
+
+    @overload
+    def __get__(self, obj: None, owner: type) -> Atomic: ...
+    @overload
+    def __get__(self, obj: object, owner: type) -> Any: ...
+    def __get__(self, obj: object | None, owner: type) -> Any:
+        """Read the counter: one step."""
+        return self if obj is None else never_run("Atomic")
+
+    def __set__(self, obj: object, value: int) -> None:
+        """Write the counter: one step."""
+        never_run("Atomic")
+
+    def add_return(self, number: int) -> int:
+        """Add a number and return the sum, in one step."""
+        never_run("Atomic.add_return()")
+
+    def cmpxchg(self, old: int, new: int) -> bool:
+        """Set it to `new` if it is `old`, and say whether it was, in one step."""
+        never_run("Atomic.cmpxchg()")
+
+    def xchg(self, value: int) -> int:
+        """Set it, and return what it was, in one step."""
+        never_run("Atomic.xchg()")
+
+
 class Flag:
     """A truth value, at first `init`. A read is one step and a write another."""
 
@@ -140,16 +222,33 @@ class Flag:
     @overload
     def __get__(self, obj: None, owner: type) -> Flag: ...
     @overload
-    def __get__(self, obj: object, owner: type) -> bool: ...
-    def __get__(self, obj: object | None, owner: type) -> Flag | bool:
+    def __get__(self, obj: object, owner: type) -> Any: ...
+    def __get__(self, obj: object | None, owner: type) -> Any:
         """Read the flag: one step."""
-        if obj is None:
-            return self
-        never_run("Flag")
+        return self if obj is None else never_run("Flag")
 
     def __set__(self, obj: object, value: bool) -> None:
         """Write the flag: one step."""
         never_run("Flag")
+
+    def xchg(self, value: bool) -> bool:
+        """Set it, and return what it was, in one step."""
+        never_run("Flag.xchg()")
+
+
+class WaitQueue:
+    """CPUs that sleep until a condition holds, and are woken to look again."""
+
+    def wait_event(self, cond: object) -> None:
+        """Sleep until `cond` holds: go on the queue, look, sleep until woken if it does not hold, and begin again.
+
+        A wake_up() that comes before the CPU is on the queue is missed; then it looks in time, for it looks after.
+        """
+        never_run("WaitQueue.wait_event()")
+
+    def wake_up(self) -> None:
+        """Wake every CPU on the queue: one step."""
+        never_run("WaitQueue.wake_up()")
 
 
 class PerPage(Generic[T]):
@@ -175,6 +274,44 @@ class PerPage(Generic[T]):
     def __setitem__(self, gfn: Gfn, value: T) -> None:
         """Write the element of a page: one step."""
         never_run("PerPage")
+
+
+# ---- memory ordering: accepted and not judged, for memory is taken to be sequentially consistent ---
+
+
+def READ_ONCE(field: T) -> T:  # noqa: N802 - the kernel's word
+    """Read a field: one step, as without it."""
+    never_run("READ_ONCE()")
+
+
+def WRITE_ONCE(field: T, value: T) -> None:  # noqa: N802 - the kernel's word
+    """Write a field: one step, as without it."""
+    never_run("WRITE_ONCE()")
+
+
+def smp_load_acquire(field: T) -> T:
+    """Read a field: one step."""
+    never_run("smp_load_acquire()")
+
+
+def smp_store_release(field: T, value: T) -> None:
+    """Write a field: one step."""
+    never_run("smp_store_release()")
+
+
+def smp_mb() -> None:
+    """Order all accesses: no step."""
+    never_run("smp_mb()")
+
+
+def smp_rmb() -> None:
+    """Order reads: no step."""
+    never_run("smp_rmb()")
+
+
+def smp_wmb() -> None:
+    """Order writes: no step."""
+    never_run("smp_wmb()")
 
 
 # ---- the plan ------------------------------------------------------------------------------------

@@ -24,7 +24,6 @@ __all__ = [
     "PerFrame",
     "PerVcpu",
     "Pfn",
-    "RwSem",
     "atomic",
     "check",
     "choose",
@@ -59,18 +58,6 @@ class Model:
     mm: Any
     hw: Any
     client: Any
-
-
-class RwSem:
-    """A semaphore that sleeps, with readers and writers: `with self.mmap_lock.read():`, `.write():`."""
-
-    def read(self) -> AbstractContextManager[None]:
-        """Hold it for reading; other readers may hold it too."""
-        never_run("RwSem.read()")
-
-    def write(self) -> AbstractContextManager[None]:
-        """Hold it for writing, alone."""
-        never_run("RwSem.write()")
 
 
 class _Value:

@@ -52,9 +52,26 @@ ERAS: Final = ("2008", "current")
 OPERATIONS: Final = ("zap", "munmap", "reclaim")
 
 #: The kinds of field, by dialect; the arrays hold one other field for each of something.
-DRIVER_FIELDS: Final = frozenset(["Counter", "Flag", "Mutex", "PerPage", "SpinLock"])
-MODEL_FIELDS: Final = frozenset(["GfnField", "PerCpu", "PerFrame", "PerVcpu", "Pfn", "RwSem"])
+DRIVER_FIELDS: Final = frozenset(
+    ["Atomic", "Counter", "Flag", "Mutex", "PerPage", "RwLock", "RwSem", "SpinLock", "WaitQueue"]
+)
+MODEL_FIELDS: Final = frozenset(["GfnField", "PerCpu", "PerFrame", "PerVcpu", "Pfn"])
 ARRAYS: Final = frozenset(["PerCpu", "PerFrame", "PerPage", "PerVcpu"])
+
+#: The methods of fields by their kind, with the kinds of their arguments as below.
+FIELD_CALLS: Final[dict[str, dict[str, str]]] = {
+    "Atomic": {"add_return": "e", "cmpxchg": "ee", "xchg": "e"},
+    "Flag": {"xchg": "e"},
+    "WaitQueue": {"wait_event": "e", "wake_up": ""},
+}
+#: How a lock is taken where `with self.lock:` is not all: by kind, the methods that wait, and those that only try.
+SIDES: Final[dict[str, tuple[str, ...]]] = {"RwLock": ("read", "write"), "RwSem": ("read", "write")}
+TRIES: Final[dict[str, tuple[str, ...]]] = {
+    "Mutex": ("trylock",),
+    "RwLock": ("try_read", "try_write"),
+    "RwSem": ("try_read", "try_write"),
+    "SpinLock": ("trylock",),
+}
 
 #: The parts of the modelled world, which models reach as `self.mm` and so on.
 PARTS: Final = frozenset(["client", "hw", "mm"])
@@ -63,8 +80,19 @@ PARTS: Final = frozenset(["client", "hw", "mm"])
 DRIVER_VALUES: Final = frozenset(["FAULT", "MAPPED", "REPLAY"])
 MODEL_VALUES: Final = frozenset(["FRAMES", "NONE", "PAGES", "VCPUS"])
 
-#: Functions with the kinds of their arguments: e an expression, s a string, r a rule, g `x for x in SET if COND`.
-DRIVER_CALLS: Final[dict[str, str]] = {"page_range": "e"}
+#: What orders memory, with the kinds of arguments: all of it is accepted, and none of it judged.
+ORDERING: Final[dict[str, str]] = {
+    "READ_ONCE": "f",
+    "WRITE_ONCE": "fe",
+    "smp_load_acquire": "f",
+    "smp_mb": "",
+    "smp_rmb": "",
+    "smp_store_release": "fe",
+    "smp_wmb": "",
+}
+#: Functions with the kinds of their arguments: e an expression, f a field, s a string, r a rule, g `x for x in SET if
+#: COND`.
+DRIVER_CALLS: Final[dict[str, str]] = {"page_range": "e", **ORDERING}
 MODEL_CALLS: Final[dict[str, str]] = {
     "atomic": "",
     "check": "res",
@@ -89,17 +117,9 @@ SETS: Final = frozenset(["FRAMES", "PAGES", "VCPUS"])
 #: Words of the design that no reader knows yet.
 LATER_WORDS: Final = frozenset(
     [
-        "Atomic",
         "HvaClient",
-        "READ_ONCE",
-        "RwLock",
         "SeqCount",
-        "WRITE_ONCE",
-        "WaitQueue",
         "WorkItem",
-        "atomic_dec",
-        "atomic_inc",
-        "atomic_read",
         "barrier",
         "cond_resched",
         "list_add",
@@ -112,18 +132,11 @@ LATER_WORDS: Final = frozenset(
         "read_seqbegin",
         "read_seqretry",
         "schedule",
-        "smp_load_acquire",
-        "smp_mb",
-        "smp_rmb",
-        "smp_store_release",
-        "smp_wmb",
         "srcu_read_lock",
         "srcu_read_unlock",
         "synchronize",
         "synchronize_rcu",
         "synchronize_srcu",
-        "wait_event",
-        "wake_up",
         "write_seqlock",
         "write_sequnlock",
     ]
@@ -152,3 +165,8 @@ def hook_meant(name: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: 1 argument, 2 arguments."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def a_or_an(noun: str) -> str:
+    """Return a noun with its article: a Counter, an Atomic."""
+    return f"{'an' if noun[0] in 'AEIOUaeiou' else 'a'} {noun}"

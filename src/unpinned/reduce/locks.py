@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from unpinned.ir.program import (
+    LOCK_TYPES,
     Body,
     Check,
     Choose,
@@ -42,8 +43,6 @@ from unpinned.ir.rules import LIMIT
 
 #: Locks that a CPU holds: their names, and whether it holds them alone.
 Held = frozenset[tuple[str, bool]]
-
-_TYPES = frozenset({"spinlock", "mutex", "rwsem"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def uses(stmt: Stmt, promised: frozenset[str]) -> tuple[Expr, ...]:
 
 def find_locks(system: System) -> Locks:
     """Return the locks of a system and where they are held."""
-    candidates = {v.name for v in system.shared if v.type in _TYPES and v.size == 1 and v.init == 0}
+    candidates = {v.name for v in system.shared if v.type in LOCK_TYPES and v.size == 1 and v.init == 0}
     scan = _Scan(system, frozenset(candidates))
     for thread in system.threads:
         for step in thread.steps:

@@ -10,6 +10,7 @@ from unpinned.check.verdict import PlanResult, RungResult, exit_code
 from unpinned.errors import UnpinnedError
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import null_ops
+from unpinned.plan.reading.classes import unjudged
 from unpinned.timeline import Row, Timeline
 
 FORMAT: Final = "unpinned-check"
@@ -86,6 +87,7 @@ def _plan(result: PlanResult, timelines: Sequence[Timeline]) -> dict[str, Any]:
         "waived": dict(plan.waive),
         "not_looked_for": list(result.unsearched),
         "null_ops": list(null_ops(plan)),
+        "not_judged": list(unjudged(plan)),
         "not_exercised": list(result.unexercised),
         "never_reached": [{"file": file, "line": line} for file, line in result.unreached],
     }

@@ -10,6 +10,7 @@ from typing import Final
 
 from unpinned.check.verdict import PlanResult, RungResult, Verdict
 from unpinned.mm.system import null_ops
+from unpinned.plan.reading.classes import unjudged
 from unpinned.timeline import HOOKS, NOTHING, Row, Timeline
 
 WIDTH: Final = 75
@@ -237,6 +238,8 @@ def _remarks(result: PlanResult, verbose: bool) -> list[str]:
         lines += _wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
         lines += _wrapped(" waived         ", f"{rule}: {reason}")
+    if words := unjudged(result.plan):
+        lines += _wrapped(" not judged     ", f"{', '.join(words)}: memory is taken to be sequentially consistent")
     for rung in result.rungs:
         for note in dict.fromkeys((*rung.notes, *(rung.details if verbose else ()))):
             lines += _wrapped(" note           ", f"{rung.rung.scenario}: {note}")

@@ -8,18 +8,33 @@ from dataclasses import dataclass, field
 
 from unpinned.errors import PlanError, Pos
 from unpinned.ir.flow import Edge, Flow, Node
-from unpinned.ir.program import FALSE, Check, Const, Cover, Expr, Local, Mark, Note, Op, Set, Shared, Stmt, Var, Wait
+from unpinned.ir.program import (
+    FALSE,
+    SHARED_LOCKS,
+    SLEEPING_LOCKS,
+    Check,
+    Const,
+    Cover,
+    Expr,
+    Local,
+    Mark,
+    Note,
+    Op,
+    Set,
+    Shared,
+    Stmt,
+    Var,
+    Wait,
+)
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.lowering.values import INT_HI, INT_LO, Dims, Val, local_vars, may_leave_int, of_locals
 from unpinned.plan.reading.classes import FieldDecl, MethodDef, PlanClass
 
 #: The type of value that a field of a kind holds; locks hold none.
-VALUE_TYPES = {"Counter": "int", "Flag": "bool", "Pfn": "page", "GfnField": "gfn"}
-LOCK_KINDS = {"SpinLock": "spinlock", "Mutex": "mutex", "RwSem": "rwsem"}
+VALUE_TYPES = {"Atomic": "int", "Counter": "int", "Flag": "bool", "Pfn": "page", "GfnField": "gfn"}
+LOCK_KINDS = {"SpinLock": "spinlock", "Mutex": "mutex", "RwLock": "rwlock", "RwSem": "rwsem"}
 #: A CPU that would run more operations than this is refused: helpers that call helpers grow without bound.
 MAX_NODES = 20_000
-
-SLEEPING = frozenset({"mutex", "rwsem"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +54,12 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class HeldLock:
-    """A lock that is held at this point of the source: what releases it."""
+    """A lock that is held at this point of the source: what releases it; if it was tried, whether it was got."""
 
     var: Var
     ref: Shared
     write: bool
+    got: Local | None = None
 
 
 @dataclass(slots=True)
@@ -58,7 +74,7 @@ class Loop:
 
 @dataclass(slots=True)
 class Frame:
-    """An open call: its locals, its loops, and the edges that leave it."""
+    """An open call: its locals, those that may not be set with the reason, its loops, and the edges that leave it."""
 
     component: Component
     method: MethodDef
@@ -66,7 +82,7 @@ class Frame:
     locks: int
     vars: dict[str, Val] = field(default_factory=dict)
     assigned: frozenset[str] | None = frozenset()
-    fixed: set[str] = field(default_factory=set)
+    fixed: dict[str, str] = field(default_factory=dict)
     loops: list[Loop] = field(default_factory=list)
     exits: list[Edge] = field(default_factory=list)
     result: Val | None = None
@@ -109,7 +125,7 @@ class Builder:
         if self.count > MAX_NODES:
             what = f"with all its calls inlined, what {self.frames[0].method.name}() runs is too long to be searched"
             raise self.error(node, what, "Calls are inlined one by one: call fewer helpers, or make them shorter.")
-        held = tuple(lock.var.name for lock in self.locks)
+        held = tuple(lock.var.name for lock in self.locks if lock.got is None)
         return Node(stmt, cond, starts, self.pos(node), self.frame.path, held)
 
     def local(self, stmt: Stmt, node: ast.AST) -> None:
@@ -198,38 +214,62 @@ class Builder:
 
     def may_sleep(self, what: str) -> list[Stmt]:
         """Return the statements that check that sleeping is allowed here."""
-        spinning = [lock for lock in self.locks if lock.var.type not in SLEEPING]
+        spinning = [lock for lock in self.locks if lock.var.type not in SLEEPING_LOCKS]
         cover: Stmt = Cover("rule:sleep-in-atomic")
         if not spinning:
             return [cover]
-        shown = spinning[-1].var.name.split(".", 1)[1]
-        broken = Check(FALSE, "sleep-in-atomic", f"{what} may sleep, under the spinlock {shown}")
-        return [cover, Note(f"{what} may sleep"), broken]
+        broken: list[Stmt] = []
+        for lock in reversed(spinning):
+            shown = lock.var.name.split(".", 1)[1]
+            awake = FALSE if lock.got is None else Op("not", (lock.got,))
+            broken.append(Check(awake, "sleep-in-atomic", f"{what} may sleep, under the {lock.var.type} {shown}"))
+            if lock.got is None:
+                break
+        return [cover, Note(f"{what} may sleep"), *broken]
 
     def acquire(self, var: Var, index: Expr | None, write: bool, node: ast.AST) -> None:
         """Take a lock: the CPU waits until it is free."""
         ref = Shared(var.name, index)
         stmts: list[Stmt] = []
-        if var.type in SLEEPING:
+        if var.type in SLEEPING_LOCKS:
             stmts += self.may_sleep(f"taking the {var.type} {var.name.split('.', 1)[1]}")
-        if var.type == "rwsem" and not write:
-            stmts += [Wait(Op("<", (ref, Const(var.hi)))), Set(ref, Op("+", (ref, Const(1))))]
-        else:
-            stmts += [Wait(Op("==", (ref, Const(0)))), Set(ref, Const(var.hi))]
-        self.shared(stmts, node)
+        free, taken = _taking(var, ref, write)
+        self.shared([*stmts, Wait(free), taken], node)
         self.locks.append(HeldLock(var, ref, write))
+
+    def try_acquire(self, var: Var, index: Expr | None, write: bool, got: Local, node: ast.AST) -> None:
+        """Take a lock if it is free, in one step that does not wait, and set `got`."""
+        ref = Shared(var.name, index)
+        free, taken = _taking(var, ref, write)
+        self.flow.emit(self._node(Set(got, free), None, not self.atomic, node))
+        yes, no = self.branch(got, node)
+        self.merge(yes)
+        self.local(taken, node)
+        self.merge(self.flow.pending, no)
+        self.mark(node)
+        self.locks.append(HeldLock(var, ref, write, got))
 
     def release_to(self, depth: int, node: ast.AST) -> None:
         """Emit the release of every lock above `depth` of the stack, innermost first; the stack stays as it is."""
         held = list(self.locks)
         while len(self.locks) > depth:
             lock = self.locks[-1]
-            if lock.var.type == "rwsem" and not lock.write:
-                self.shared([Set(lock.ref, Op("-", (lock.ref, Const(1))))], node)
-            else:
-                self.shared([Set(lock.ref, Const(0))], node)
+            without: list[Edge] = []
+            if lock.got is not None:
+                yes, without = self.branch(lock.got, node)
+                self.merge(yes)
+            shared = lock.var.type in SHARED_LOCKS and not lock.write
+            self.shared([Set(lock.ref, Op("-", (lock.ref, Const(1))) if shared else Const(0))], node)
+            self.merge(self.flow.pending, without)
             self.locks.pop()
         self.locks = held
+
+
+def _taking(var: Var, ref: Shared, write: bool) -> tuple[Expr, Stmt]:
+    """Return when a lock can be taken, and the statement that takes it."""
+    if var.type in SHARED_LOCKS and not write:
+        return Op("<", (ref, Const(var.hi))), Set(ref, Op("+", (ref, Const(1))))
+    return Op("==", (ref, Const(0))), Set(ref, Const(var.hi))
 
 
 def _local(value: Val) -> Local:
@@ -250,17 +290,20 @@ def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDe
     size = 1
     for extent in shape:
         size *= extent
+    if decl.kind == "WaitQueue":
+        return Var(f"{component.prefix}.{name}", "waitqueue", 0, 2, dims.cpus, 0, ("cpu",)), decl, ()
     type_ = VALUE_TYPES.get(decl.kind) or LOCK_KINDS[decl.kind]
     his = {
-        "int": 2**decl.bits - 1,
+        "int": 2 ** (decl.bits - decl.signed) - 1,
         "bool": 1,
         "gfn": dims.pages,
         "page": dims.frames,
+        "rwlock": dims.cpus + 1,
         "rwsem": dims.cpus + 1,
         "spinlock": 1,
         "mutex": 1,
     }
     # A counter may go below zero where the plan does not promise `balance`, and what follows is to be seen.
-    lo = -(2 ** (decl.bits - 1)) if decl.kind == "Counter" else 0
+    lo = -(2 ** (decl.bits - 1)) if decl.kind in ("Atomic", "Counter") else 0
     var = Var(f"{component.prefix}.{name}", type_, lo, his[type_], size, decl.init, tuple(per))
     return var, decl, tuple(shape)

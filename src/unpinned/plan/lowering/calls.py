@@ -12,9 +12,10 @@ from typing import Final
 from unpinned.ir.program import Check, Choose, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Wait
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.lowering.builder import Component, Frame
-from unpinned.plan.lowering.expressions import Expressions
+from unpinned.plan.lowering.fields import Fields
 from unpinned.plan.lowering.values import TYPE_NAMES, Val
 from unpinned.plan.reading.classes import MethodDef
+from unpinned.plan.vocabulary import ORDERING
 
 #: What the mm hands to a plan's methods.
 HOOK_TYPES: Final = {
@@ -34,7 +35,7 @@ BUILTIN_TYPES: Final = {
 }
 
 
-class Calls(Expressions):
+class Calls(Fields):
     """Lower calls."""
 
     def call(self, node: ast.Call) -> Val:
@@ -42,9 +43,13 @@ class Calls(Expressions):
             if node.func.id == "page_range":
                 gfn = self.need(self.value(node.args[0]), "gfn", node.args[0]).expr
                 return Val("range", (gfn, Op("+", (gfn, Const(1)))))
+            if node.func.id in ORDERING:
+                return self.ordering(node.func.id, node)
             if self.model:
                 return self.model_function(node.func.id, node)
         elif isinstance(node.func, ast.Attribute):
+            if self.is_field(node.func.value):
+                return self.field_call(node.func, node)
             return self.method_call(node.func, node)
         raise self.error(node, "this call is not in the language")
 

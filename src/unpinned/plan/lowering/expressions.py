@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from typing import Final
 
 from unpinned.ir.flow import Edge
-from unpinned.ir.program import FALSE, TRUE, Const, Expr, Local, Op, Set, Shared, Var
-from unpinned.plan.lowering.builder import LOCK_KINDS, Builder, Component
+from unpinned.ir.program import FALSE, LOCK_TYPES, TRUE, Const, Expr, Local, Op, Set, Shared, Var
+from unpinned.plan.lowering.builder import Builder, Component
 from unpinned.plan.lowering.values import RESULTS, TYPE_NAMES, Val
 
 COMPARE: Final[dict[type[ast.cmpop], str]] = {
@@ -203,14 +203,36 @@ class Expressions(Builder, ABC):
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
             return self.array_element(node)
         var, ref = self.field(node)
-        if var.type in LOCK_KINDS.values():
-            raise self.error(node, f"{ast.unparse(node)} is a lock, not a value", "Take it: `with LOCK:`.")
+        self.no_lock(node, var)
         if self.atomic:
             return Val(var.type, (ref,))
         value = self.fresh(var.type)
         assert isinstance(value.expr, Local)
         self.shared([Set(value.expr, ref)], node)
         return value
+
+    def no_lock(self, node: ast.expr, var: Var) -> None:
+        """Refuse to read or write what has no value."""
+        if var.type in LOCK_TYPES:
+            raise self.error(node, f"{ast.unparse(node)} is a lock, not a value", "Take it: `with LOCK:`.")
+        if var.type == "waitqueue":
+            hint = f"Write `{ast.unparse(node)}.wait_event(COND)` or `.wake_up()`."
+            raise self.error(node, f"{ast.unparse(node)} is a wait queue, not a value", hint)
+
+    def is_field(self, node: ast.expr) -> bool:
+        """Tell whether an expression names a field of the plan, or an element of one."""
+        base = node.value if isinstance(node, ast.Subscript) else node
+        return (
+            isinstance(base, ast.Attribute)
+            and isinstance(base.value, ast.Name)
+            and not (self.model and base.attr in self.components)
+        )
+
+    def is_atomic(self, ref: Shared) -> bool:
+        """Tell whether a field is an Atomic, or an element of some."""
+        component = next(c for c in self.components.values() if ref.name.startswith(f"{c.prefix}."))
+        _, decl, _ = self.field_var(component, ref.name.split(".", 1)[1])
+        return decl.kind == "Atomic"
 
     def field(self, node: ast.expr) -> tuple[Var, Shared]:
         """Return the variable that a field expression names, and the reference to its element."""

@@ -10,27 +10,26 @@ from typing import Final
 from unpinned.errors import PlanError, Pos
 from unpinned.ir.flow import Edge, Node, fuse
 from unpinned.ir.program import (
+    FALSE,
+    LOCK_TYPES,
     Body,
     Branch,
-    Check,
     Choose,
     Const,
-    Cover,
     Expr,
     Local,
     Mark,
     Note,
     Op,
     Set,
-    Shared,
-    Stmt,
     Thread,
+    Var,
     Wait,
 )
-from unpinned.ir.rules import LIMIT
-from unpinned.plan.lowering.builder import Component, Frame, Loop
+from unpinned.plan.lowering.builder import LOCK_KINDS, Component, Frame, Loop
 from unpinned.plan.lowering.calls import HOOK_TYPES, Calls
 from unpinned.plan.lowering.values import RESULTS, TYPE_NAMES, Dims, Val
+from unpinned.plan.vocabulary import SIDES, TRIES, a_or_an
 
 #: Hooks that return nothing; page_fault returns a result.
 FAULT_HOOK: Final = "page_fault"
@@ -85,36 +84,14 @@ class Lowerer(Calls):
             assert isinstance(array, Local)
             self.local(Set(array, value.expr), node)
         else:
-            var, ref = self.field(target)
-            if var.type in ("spinlock", "mutex", "rwsem"):
-                raise self.error(target, f"{ast.unparse(target)} is a lock", "Take it: `with LOCK:`.")
-            self.store_field(ref, self.need(value, var.type, target).expr, node)
-
-    def store_field(self, ref: Shared, value: Expr, node: ast.AST) -> None:
-        """Emit the step that stores a field; a counter must not go below zero, nor past its width."""
-        component = next(c for c in self.components.values() if ref.name.startswith(f"{c.prefix}."))
-        shown = ref.name.split(".", 1)[1]
-        var, decl, _ = self.field_var(component, shown)
-        checks: list[Stmt] = []
-        if isinstance(value, Const) and value.value > var.hi:
-            hint = f"Counter(bits=N) holds 0 to 2**N - 1; {shown} holds 0 to {var.hi}."
-            raise self.error(node, f"constant out of range: {shown} cannot hold {value.value}", hint)
-        if decl.kind == "Counter" and not (isinstance(value, Const) and value.value >= 0):
-            if isinstance(value, Op) and value.op == "-" and not self.model:
-                checks.append(Cover("rule:balance"))
-            inside = Op("and", (Op("<=", (Const(var.lo), value)), Op("<=", (value, Const(var.hi)))))
-            checks += [
-                Check(Op(">=", (value, Const(0))), "balance", f"{shown} goes below zero"),
-                Check(inside, LIMIT, f"the counter {shown} passed its width, 0..{var.hi}"),
-            ]
-        self.shared([*checks, Set(ref, value)], node)
+            self.store_place(target, value, node)
 
     def set_local(self, target: ast.Name, value: Val, node: ast.AST) -> None:
         frame, name = self.frame, target.id
         if value.type == "none":
             raise self.error(node, "nothing is returned there that could be kept", "Call it on a line of its own.")
         if name in frame.fixed:
-            raise self.error(target, f"{name} is the variable of a loop and may not be set", "Take another name.")
+            raise self.error(target, f"{name} {frame.fixed[name]} and may not be set", "Take another name.")
         if name in RESULTS or (self.model and name in ("NONE", "PAGES", "FRAMES", "VCPUS")):
             raise self.error(target, f"{name} is a word of the language", "Take another name.")
         if name not in frame.vars:
@@ -128,7 +105,7 @@ class Lowerer(Calls):
             frame.assigned |= {name}
 
     def augmented(self, stmt: ast.AugAssign) -> None:
-        """Lower `x += e`: on a field the read and the write are two steps, with `e` between them."""
+        """Lower `x += e`: on a Counter the read and the write are two steps, with `e` between them."""
         op = {ast.Add: "+", ast.Sub: "-"}[type(stmt.op)]
         if isinstance(stmt.target, ast.Name):
             old = self.need(self.name(stmt.target), "int", stmt.target).expr
@@ -136,9 +113,10 @@ class Lowerer(Calls):
             return
         var, ref = self.field(stmt.target)
         if var.type != "int" and not self.model:
-            raise self.error(stmt, f"{ast.unparse(stmt.target)} is not a number", "Only a Counter can be added to.")
+            hint = "Only a Counter and an Atomic can be added to."
+            raise self.error(stmt, f"{ast.unparse(stmt.target)} is not a number", hint)
         old = ref
-        if not self.atomic:
+        if not self.atomic and not self.is_atomic(ref):
             read = self.fresh("int")
             assert isinstance(read.expr, Local)
             self.shared([Set(read.expr, ref)], stmt)
@@ -210,13 +188,13 @@ class Lowerer(Calls):
         """Lower the body of a `for` once, with the loop's variable standing for `value`."""
         frame = self.frame
         frame.vars[name] = value
-        frame.fixed.add(name)
+        frame.fixed[name] = "is the variable of a loop"
         if frame.assigned is not None:
             frame.assigned |= {name}
         frame.loops.append(loop)
         self.block(stmt.body)
         frame.loops.pop()
-        frame.fixed.discard(name)
+        del frame.fixed[name]
         del frame.vars[name]
         if frame.assigned is not None:
             frame.assigned -= {name}
@@ -281,20 +259,52 @@ class Lowerer(Calls):
             return
         if self.atomic:
             raise self.error(stmt, "a lock may not be taken in an atomic block", "Take it outside.")
-        write = True
+        way = ""
         if isinstance(context, ast.Call) and isinstance(context.func, ast.Attribute):
-            write = context.func.attr == "write"
+            way = context.func.attr
             context = context.func.value
         var, ref = self.field(context)
-        if var.type not in ("spinlock", "mutex", "rwsem"):
-            raise self.error(context, f"{ast.unparse(context)} is no lock", "Declare it: NAME = SpinLock().")
+        self._is_way(var, way, context)
         # Nothing may change the index while the lock is held: what is taken is what is released.
         index = None if ref.index is None else self.kept_copy(Val("gfn", (ref.index,)), stmt).expr
         depth = len(self.locks)
-        self.acquire(var, index, write, context)
+        name = items[0].optional_vars
+        if isinstance(name, ast.Name):
+            got = self._got(name)
+            self.try_acquire(var, index, "read" not in way, got, context)
+        else:
+            self.acquire(var, index, way != "read", context)
         self.with_(stmt, items[1:])
         self.release_to(depth, context)
         del self.locks[depth:]
+        if isinstance(name, ast.Name):
+            del self.frame.fixed[name.id]
+
+    def _is_way(self, var: Var, way: str, lock: ast.expr) -> None:
+        """Refuse to take what is no lock, or in a way that it does not have."""
+        shown = ast.unparse(lock)
+        if var.type not in LOCK_TYPES:
+            raise self.error(lock, f"{shown} is no lock", "Declare it: NAME = SpinLock().")
+        kind = next(kind for kind, type_ in LOCK_KINDS.items() if type_ == var.type)
+        ways = SIDES.get(kind, ("",))
+        if way in (*ways, *TRIES[kind]):
+            return
+        if any(way in tries for tries in TRIES.values()):
+            ways = TRIES[kind]
+        after = " as got" if ways == TRIES[kind] else ""
+        written = [f"`with {shown}{f'.{each}()' if each else ''}{after}:`" for each in ways]
+        if way:
+            what = f"{shown} is {a_or_an(kind)}, and has no {way}()"
+            raise self.error(lock, what, f"Write {' or '.join(written)}.")
+        raise self.error(lock, f"{shown} is {a_or_an(kind)}, and has two sides", f"Write {' or '.join(written)}.")
+
+    def _got(self, name: ast.Name) -> Local:
+        """Make the local that says whether a lock was got, which nothing else may set while the lock may be held."""
+        self.set_local(name, Val("bool", (FALSE,)), name)
+        self.frame.fixed[name.id] = "says whether a lock was got"
+        got = self.frame.vars[name.id].expr
+        assert isinstance(got, Local)
+        return got
 
     def atomic_block(self, stmt: ast.With) -> None:
         """Lower `with atomic():`: all of it is one step."""

@@ -15,7 +15,7 @@ from unpinned.plan.reading.members import ClassDef, FieldDecl, MethodDef
 from unpinned.plan.reading.modules import Reader
 from unpinned.plan.reading.source import Source
 from unpinned.plan.reading.subset import method_calls
-from unpinned.plan.vocabulary import HOOKS, LATER_HOOKS, MM_CALLS, hook_meant, listed, nearest
+from unpinned.plan.vocabulary import HOOKS, LATER_HOOKS, MM_CALLS, ORDERING, hook_meant, listed, nearest
 
 __all__ = ["FieldDecl", "MethodDef", "PlanClass", "read_model", "read_plans"]
 
@@ -41,6 +41,13 @@ class PlanClass:
     operations: tuple[str, ...] | None
     promises: tuple[str, ...] | None
     waive: dict[str, str]
+
+
+def unjudged(plan: PlanClass) -> tuple[str, ...]:
+    """Return the words of a plan that order memory: they are accepted, and no check says whether they are needed."""
+    calls = (node for method in plan.methods.values() for node in ast.walk(method.node))
+    names = {node.func.id for node in calls if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
+    return tuple(sorted(names & ORDERING.keys()))
 
 
 def read_plans(path: str | os.PathLike[str]) -> tuple[PlanClass, ...]:

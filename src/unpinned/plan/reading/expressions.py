@@ -14,6 +14,7 @@ from unpinned.plan.vocabulary import (
     DRIVER_CALLS,
     DRIVER_VALUES,
     DRIVER_WORDS,
+    FIELD_CALLS,
     LATER_WORDS,
     MM_CALLS,
     MODEL_CALLS,
@@ -29,6 +30,11 @@ from unpinned.plan.vocabulary import (
 
 LOWEST: Final = -64
 HIGHEST: Final = 63
+
+#: The methods that fields have, with the kinds of their arguments.
+FIELD_METHODS: Final = {name: kinds for methods in FIELD_CALLS.values() for name, kinds in methods.items()}
+#: Arguments as an example shows them, by their kinds.
+_SHOWN: Final = {"": "", "e": "gfn", "f": "self.f", "fe": "self.f, value"}
 
 _COMPARISONS = (ast.Eq, ast.NotEq, ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.In, ast.NotIn)
 
@@ -101,12 +107,31 @@ class Expressions:
             return
         if not isinstance(func, ast.Attribute):
             raise self.source.error(node, "only methods can be called", "Write `self.m(...)`.")
+        if self._is_of_field(func):
+            self._field_call(node, func)
+            return
         if isinstance(func.value, ast.Call) and is_super(func.value):
             if func.value.args or func.value.keywords:
                 raise self.source.error(func.value, "super() takes nothing here", f"Write `super().{func.attr}(...)`.")
         else:
             self._attribute(func, called=True)
         self.arguments(node)
+
+    @staticmethod
+    def _is_of_field(func: ast.Attribute) -> bool:
+        """Say whether `func` is `self.f.m`, or `self.f[gfn].m`, for a method m that some field has."""
+        base = func.value.value if isinstance(func.value, ast.Subscript) else func.value
+        return func.attr in FIELD_METHODS and isinstance(base, ast.Attribute) and is_self(base.value)
+
+    def _field_call(self, node: ast.Call, func: ast.Attribute) -> None:
+        """Refuse wrong arguments of a field's method; which fields have it is known when the plan is lowered."""
+        assert isinstance(func.value, ast.Attribute | ast.Subscript)
+        self.place(func.value)
+        self.arguments(node)
+        count = len(FIELD_METHODS[func.attr])
+        if len(node.args) != count:
+            what = f"{func.attr}() takes {counted(count, 'argument')}, not {len(node.args)}"
+            raise self.source.error(node, what, "See docs/plan-language.md.")
 
     def arguments(self, node: ast.Call) -> None:
         """Refuse arguments that are not positional expressions."""
@@ -205,12 +230,15 @@ class Expressions:
             kinds = "g"
         if len(node.args) != len(kinds) and not any(isinstance(arg, ast.Starred) for arg in node.args):
             what = f"{name}() takes {counted(len(kinds), 'argument')}, not {len(node.args)}"
-            raise self.source.error(
-                node, what, "See unpinned.plan.modelling." if self.model else f"Write `{name}(gfn)`."
-            )
+            written = f"Write `{name}({_SHOWN[kinds]})`." if name in DRIVER_CALLS else "See unpinned.plan.modelling."
+            raise self.source.error(node, what, written)
         for arg, kind in zip(node.args, kinds, strict=False):
             if kind == "e":
                 self.check(arg)
+            elif kind == "f":
+                if not isinstance(arg, ast.Attribute | ast.Subscript):
+                    raise self.source.error(arg, f"{name}() takes a field", f"Write `{name}({_SHOWN[kinds]})`.")
+                self.place(arg)
             elif kind == "s":
                 self.string(arg)
             elif kind == "g":

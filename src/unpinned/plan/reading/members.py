@@ -10,7 +10,7 @@ from typing import Final
 
 from unpinned.errors import Pos
 from unpinned.plan.reading.attributes import Value, read_attribute
-from unpinned.plan.reading.refusals import call_words, node_words
+from unpinned.plan.reading.refusals import call_words, model_words, node_words
 from unpinned.plan.reading.source import Source
 from unpinned.plan.reading.subset import check_method, check_params, is_docstring
 from unpinned.plan.vocabulary import (
@@ -24,13 +24,16 @@ from unpinned.plan.vocabulary import (
     MODEL_FIELDS,
     MODEL_WORDS,
     PARTS,
+    a_or_an,
     counted,
     listed,
     nearest,
 )
 
-#: Counters have 1 to this many bits.
+#: Counters and Atomics have 1 to this many bits.
 MOST_BITS: Final = 6
+#: What a declaration may name, by the kind of field.
+_NAMED: Final = {"Atomic": ("bits", "init", "signed"), "Counter": ("bits", "init"), "Flag": ("init",)}
 #: Arrays of arrays end here: `self.tlb[cpu, gfn]`.
 MOST_INDICES: Final = 2
 
@@ -44,6 +47,7 @@ class FieldDecl:
     bits: int = 4
     of: FieldDecl | None = None
     init: int = 0
+    signed: bool = False
 
 
 @dataclass(frozen=True)
@@ -151,27 +155,27 @@ class _Members:
         kind = self._kind(value.func)
         if kind in ARRAYS:
             return self._array(value, kind, name, indices)
-        allowed = {"Counter": ("bits", "init"), "Flag": ("init",)}.get(kind, ())
+        allowed = _NAMED.get(kind, ())
         if value.args:
             hint = f"Write `{kind}({allowed[0]}=...)`." if allowed else f"Write `{kind}()`."
             raise self.source.error(value.args[0], f"{kind} takes nothing without a name", hint)
         given: dict[str, ast.expr] = {}
         for keyword in value.keywords:
             if keyword.arg not in allowed or keyword.arg in given:
-                shown = " and ".join(f"`{word}=...`" for word in allowed) or "nothing"
+                shown = listed(f"{word}=..." for word in allowed) or "nothing"
                 raise self.source.error(keyword, f"{kind} does not take this", f"It takes {shown}.")
             given[keyword.arg] = keyword.value
-        bits, init = 4, 0
+        bits, init, signed = 4, 0, False
         if "bits" in given:
-            bits = self._integer(given["bits"], 1, MOST_BITS, f"a Counter has 1 to {MOST_BITS} bits")
-        if "init" in given and kind == "Counter":
-            init = self._integer(given["init"], 0, 2**bits - 1, f"{bits} bits hold 0 to {2**bits - 1}")
+            bits = self._integer(given["bits"], 1, MOST_BITS, f"{a_or_an(kind)} has 1 to {MOST_BITS} bits")
+        if "signed" in given:
+            signed = self._truth(given["signed"], "signed is True or False", "Write `Atomic(signed=True)`.")
+        if "init" in given and kind == "Flag":
+            init = int(self._truth(given["init"], "a Flag is True or False", "Write `Flag(init=True)`."))
         elif "init" in given:
-            node = given["init"]
-            if not isinstance(node, ast.Constant) or not isinstance(node.value, bool):
-                raise self.source.error(node, "a Flag is True or False", "Write `Flag(init=True)`.")
-            init = int(node.value)
-        return FieldDecl(kind, self.source.pos(value), bits=bits, init=init)
+            most = 2 ** (bits - signed) - 1
+            init = self._integer(given["init"], 0, most, f"{bits} bits hold 0 to {most}" + " at first" * signed)
+        return FieldDecl(kind, self.source.pos(value), bits=bits, init=init, signed=signed)
 
     def _array(self, value: ast.Call, kind: str, name: str, indices: int) -> FieldDecl:
         """Read the declaration of an array."""
@@ -183,6 +187,8 @@ class _Members:
             )
             raise self.source.error(value, "arrays nest too deep", hint)
         of = self._field(value.args[0], name, indices - 1)
+        if of.kind == "WaitQueue":
+            raise self.source.error(value.args[0], "a wait queue stands alone", f"Write `{name} = WaitQueue()`.")
         return FieldDecl(kind, self.source.pos(value), of=of)
 
     def _kind(self, func: ast.Name) -> str:
@@ -193,7 +199,9 @@ class _Members:
             return kind
         if func.id in kinds:
             raise self._missing(func)
-        if func.id in LATER_WORDS or func.id in MODEL_FIELDS:
+        if func.id in MODEL_FIELDS:
+            raise self.source.error(func, *model_words(func.id))
+        if func.id in LATER_WORDS:
             raise self.source.error(func, *call_words(func.id))
         raise self.source.error(func, f"no such kind of field{nearest(func.id, kinds)}", f"There are: {listed(kinds)}.")
 
@@ -213,6 +221,13 @@ class _Members:
         value = node.value if isinstance(node, ast.Constant) else None
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self.source.error(node, what, f"Write an integer from {low} to {high}.")
+        return value
+
+    def _truth(self, node: ast.expr, what: str, hint: str) -> bool:
+        """Return a truth value that is written out."""
+        value = node.value if isinstance(node, ast.Constant) else None
+        if not isinstance(value, bool):
+            raise self.source.error(node, what, hint)
         return value
 
     def _imported(self, fn: ast.FunctionDef) -> None:

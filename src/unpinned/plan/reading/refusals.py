@@ -109,6 +109,9 @@ OPERATORS: Final[dict[str, Words]] = {
 }
 
 _CALLS: Final[dict[str, str]] = {
+    "atomic_dec": "Write `self.n -= 1`, with `n = Atomic()`.",
+    "atomic_inc": "Write `self.n += 1`, with `n = Atomic()`.",
+    "atomic_read": "Write `self.n`, with `n = Atomic()`.",
     "bool": "Any value but 0 is true: write the value alone.",
     "enumerate": "Write `for gfn in r`.",
     "int": "Values are integers already: write the value alone.",
@@ -117,6 +120,8 @@ _CALLS: Final[dict[str, str]] = {
     "range": "Write `for gfn in r`; for a loop that waits, `while`.",
     "reversed": "Write `for gfn in r`.",
     "sorted": "Write `for gfn in r`.",
+    "wait_event": "Write `self.queue.wait_event(COND)`, with `queue = WaitQueue()`.",
+    "wake_up": "Write `self.queue.wake_up()`, with `queue = WaitQueue()`.",
 }
 
 #: Methods by which locks of other languages are taken and dropped.

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from unpinned.plan.reading.expressions import Expressions
-from unpinned.plan.reading.refusals import model_words, node_words, operator_words
+from unpinned.plan.reading.refusals import node_words, operator_words
 from unpinned.plan.reading.source import Source
-from unpinned.plan.vocabulary import DRIVER_WORDS, MODEL_WORDS
+from unpinned.plan.vocabulary import DRIVER_WORDS, MODEL_WORDS, SIDES, TRIES
 
 #: Levels of syntax that a method may nest; readers recurse over it.
 DEEPEST: Final = 60
@@ -73,6 +73,11 @@ def _check_depth(source: Source, fn: ast.FunctionDef) -> None:
             return
     place = next((node for node in level if hasattr(node, "lineno")), fn)
     raise source.error(place, "nested too deep", "Make a method of the inner part: `self.m(...)`.")
+
+
+#: The methods by which a lock is taken, and of these those that only try.
+_TRYING: Final = frozenset(way for ways in TRIES.values() for way in ways)
+_WAYS: Final = _TRYING | {way for ways in SIDES.values() for way in ways}
 
 
 @dataclass(frozen=True)
@@ -177,25 +182,42 @@ class _Statements:
             raise self.source.error(orelse[0], "a loop has no else in a plan", hint)
 
     def _with_item(self, item: ast.withitem) -> None:
-        """Check one lock of a with block (in models: atomic() and the sides of a RwSem too)."""
+        """Check one lock of a with block, or the side of one, or the try of one (in models: atomic() too)."""
+        lock = item.context_expr
+        match lock:
+            case ast.Call(func=ast.Attribute(attr=way, value=ast.Attribute() | ast.Subscript() as taken)) if (
+                way in _WAYS
+            ):
+                self._with_way(item, lock, taken, way)
+                return
         if item.optional_vars is not None:
             raise self.source.error(item.optional_vars, "a lock gives no value", "Write `with self.lock:`, without as.")
-        lock = item.context_expr
         match lock:
             case ast.Attribute() | ast.Subscript():
                 self.expressions.place(lock)
             case ast.Call(func=ast.Name(id="atomic")) if self.model:
                 if lock.args or lock.keywords:
                     raise self.source.error(lock, "atomic() takes nothing", "Write `with atomic():`.")
-            case ast.Call(func=ast.Attribute(attr="read" | "write", value=ast.Attribute() | ast.Subscript() as sem)):
-                if not self.model:
-                    raise self.source.error(lock, *model_words("RwSem"))
-                if lock.args or lock.keywords:
-                    raise self.source.error(lock, "a side of a lock takes nothing", "Write `.read()` or `.write()`.")
-                self.expressions.place(sem)
             case _:
                 self.expressions.check(lock)
                 raise self.source.error(lock, "`with` takes a lock of the plan", "Write `with self.lock:`.")
+
+    def _with_way(self, item: ast.withitem, call: ast.Call, lock: ast.Attribute | ast.Subscript, way: str) -> None:
+        """Check `with self.lock.read():` and the like, and `with self.lock.trylock() as got:`."""
+        self.expressions.place(lock)
+        if call.args or call.keywords:
+            raise self.source.error(call, f"{way}() takes nothing", f"Write `{ast.unparse(lock)}.{way}()`.")
+        shown = f"with {ast.unparse(lock)}.{way}()"
+        match item.optional_vars:
+            case None if way in _TRYING:
+                what = f"{way}() may fail, and nobody would know"
+                raise self.source.error(call, what, f"Write `{shown} as got:`, and test `got` in the block.")
+            case ast.Name(id=name) as target if way in _TRYING:
+                _check_local(self.source, target, name)
+            case ast.expr() as target:
+                hint = f"Write `{shown} as got:`." if way in _TRYING else f"Write `{shown}:`, without as."
+                what = "one name is wanted here" if way in _TRYING else "a lock gives no value"
+                raise self.source.error(target, what, hint)
 
 
 def is_docstring(stmt: ast.stmt) -> bool:
