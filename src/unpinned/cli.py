@@ -21,6 +21,10 @@ from unpinned import api
 from unpinned.check.ladder import DEFAULT_TIME, ladder
 from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, EXIT_UNDECIDED, PlanResult, exit_code
 from unpinned.errors import UnpinnedError, UsageError
+from unpinned.gallery import entry as gallery_entry
+from unpinned.gallery import judge as gallery_judge
+from unpinned.gallery import text as gallery_text
+from unpinned.gallery.data import gallery_data
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.reading.classes import PlanClass
 from unpinned.plan.vocabulary import OPERATIONS
@@ -192,8 +196,7 @@ def check(
 
     Exit status: 0 all hold, 1 a race, 2 a plan or usage error, 3 undecided.
     """
-    if not seconds > 0:
-        raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
+    _has_time(seconds)
     size, folder = _size(memory), _folder(checkpoint, resume, engine)
     options = api.Options(engine, cores, size, reductions == "all", seed, folder, resume, _note)
     if options.is_slow:
@@ -358,6 +361,64 @@ def export(
         _write(output, text)
     except OSError as error:
         raise UsageError(f"{output} cannot be written: {error.strerror}", hint="Name another file with -o.") from error
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--check", "checking", is_flag=True, help="Check both plans of each entry, or of NAME.")
+@click.option(
+    "--time",
+    "seconds",
+    type=float,
+    default=gallery_judge.DEFAULT_TIME,
+    show_default=True,
+    help="Seconds for each plan.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/gallery.md).")
+@click.option("-v", "--verbose", is_flag=True, help="Show every step of the race, with its source line.")
+@_color_option
+def gallery(name: str | None, checking: bool, seconds: float, as_json: bool, verbose: bool, color: str) -> None:
+    """List real bugs, or show one: the plan, its race, and the fix.
+
+    Exit status: 0, or, if something was checked: 0 all as expected, 1 not so, 3 undecided; 2 a usage error.
+    """
+    _has_time(seconds)
+    found = gallery_entry.entries()
+    wanted = found if name is None else (gallery_entry.named(name, found),)
+    if name is None and not checking:
+        _say(json.dumps(gallery_data(found), indent=2) + "\n" if as_json else gallery_text.listing(found))
+        return
+    options = api.Options(warn=_note)
+    if options.is_slow:
+        options.warn_of_slowness()
+    judged: list[gallery_judge.Judged] = []
+    with following() as watch:
+        for one in wanted:
+            if checking:
+                judged.append(gallery_judge.judge(one, seconds, options, watch))
+            else:
+                half = gallery_judge.judge_broken(one, seconds, options, watch)
+                judged.append(gallery_judge.Judged(one, half, None))
+            if checking and not as_json:
+                _say(gallery_text.judged_block(judged[-1]))
+            if judged[-1].interrupted:
+                break
+    if as_json:
+        _say(json.dumps(gallery_data(wanted, judged), indent=2) + "\n")
+    elif checking:
+        _say(gallery_text.judged_end(judged, len(wanted)))
+    else:
+        _show(gallery_text.story(found, judged[0], verbose), color)
+    sys.exit(gallery_judge.exit_code(judged, len(wanted)))
+
+
+def _has_time(seconds: float) -> None:
+    """Refuse a time in which nothing can be searched.
+
+    :raises UsageError: for that.
+    """
+    if not seconds > 0:
+        raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
 
 
 def _write(path: str, text: str) -> None:

@@ -57,3 +57,7 @@ class UsageError(UnpinnedError):
 
 class ReplayError(UnpinnedError):
     """A token that does not fit the plan it is replayed on."""
+
+
+class GalleryError(UnpinnedError):
+    """An entry of the gallery that cannot be read, or a gallery that is not there."""
