@@ -21,6 +21,7 @@ MAX_LINES = 500
 LAYERS = [
     {"cli", "__main__"},
     {"progress"},
+    {"gallery"},
     {"api"},
     {"report"},
     {"timeline"},
@@ -249,7 +250,19 @@ def test_what_is_read_from_disk_lies_on_disk():
 
 def test_what_the_tests_need_is_in_the_source_distribution():
     build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
-    needed = {"/src", "/tests", "/docs", "/examples", "/benchmarks", "/tools", "/.ci", "/look", "/test", "/*.md"}
+    needed = {
+        "/src",
+        "/tests",
+        "/docs",
+        "/examples",
+        "/gallery",
+        "/benchmarks",
+        "/tools",
+        "/.ci",
+        "/look",
+        "/test",
+        "/*.md",
+    }
     assert needed <= set(build["targets"]["sdist"]["include"])
     imported_by_tests = {
         name[0]
@@ -259,3 +272,10 @@ def test_what_the_tests_need_is_in_the_source_distribution():
         if name and (ROOT / name[0]).is_dir()
     }
     assert {f"/{name}" for name in imported_by_tests} <= needed
+
+
+def test_the_gallery_is_in_the_wheel():
+    """It stands beside src/; the package looks for it in gallery/entries/."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]["build"]
+    assert build["targets"]["wheel"]["force-include"] == {"gallery": "unpinned/gallery/entries"}
+    assert not (SRC / "gallery" / "entries").exists()

@@ -43,11 +43,12 @@ OTHER_PAGES = [
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
     ROOT / "examples" / "README.md",
+    ROOT / "gallery" / "README.md",
 ]
 ALL_PAGES = [*PAGES, *(path for path in OTHER_PAGES if path.exists())]
 
 #: What commands of the pages name by a path from the root of the repository.
-COPIED = ("examples", "src/unpinned/drivers")
+COPIED = ("examples", "gallery", "src/unpinned/drivers")
 KNOWN_WORDS = {
     (), ("text",), ("sh",), ("python",), ("promela",), ("json",), ("c",), ("console",), ("console", "spin"),
     ("python", "method"), ("python", "class"), ("python", "refused"), ("python", "refused", "class"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hold the reference engine against SPIN on the shipped plans, and on plans that use all of the language."""
+"""Hold the reference engine against SPIN on the shipped plans, the gallery, and plans that use all of the language."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from support.searching import PLANS as PLAN_FILES
 from support.spin import requires_spin, run_spin
 
 import unpinned.drivers.kvm2008
+from unpinned.check.ladder import ladder
 from unpinned.check.search import explore
 from unpinned.check.successors import compile_system
 from unpinned.export.promela import promela
+from unpinned.gallery.entry import entries
 from unpinned.ir.program import System
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
 
 PLANS = {plan.name: plan for plan in read_plans(Path(unpinned.drivers.kvm2008.__file__))}
-
-
+ENTRIES = {entry.name: entry for entry in entries()}
 VOCABULARY = {plan.name: plan for plan in read_plans(PLAN_FILES / "vocabulary.py")}
 
 
@@ -67,3 +68,15 @@ def test_spin_agrees_on_every_word_of_the_language(plan: str, tmp_path: Path) ->
 @pytest.mark.parametrize("plan", PLANS)
 def test_spin_agrees_on_larger_scenarios(plan: str, scenario: Scenario, tmp_path: Path) -> None:
     agree(build(PLANS[plan], scenario), scenario, tmp_path, optimize="-O2")
+
+
+@requires_spin
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("which", ["broken", "fixed"])
+@pytest.mark.parametrize("name", ENTRIES)
+def test_spin_agrees_on_the_gallery(name: str, which: str, tmp_path: Path) -> None:
+    entry = ENTRIES[name]
+    (plan,) = read_plans(getattr(entry, which))
+    scenario = next(rung.scenario for rung in ladder(plan) if str(rung.scenario) == entry.scenario)
+    agree(build(plan, scenario), scenario, tmp_path)
