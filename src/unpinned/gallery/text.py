@@ -37,7 +37,7 @@ def judged_block(judged: Judged) -> str:
         lines += _half("fixed", judged.fixed)
     for half in judged.halves:
         for words in half.amiss:
-            lines += _wrapped(f"   {_MARK[half.undecided]}  ", words)
+            lines += _wrapped(f"  {_MARK[half.undecided]}  ", words)
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +94,7 @@ def _half(which: str, half: Half) -> list[str]:
         words = f"holds; {result.states} states"
     else:
         words = "undecided"
-    margin = f"   {which:<8}"
+    margin = f"  {which:<8}"
     lines = textwrap.wrap(words, _WIDTH - _TIME, initial_indent=margin, subsequent_indent=" " * len(margin))
     lines[-1] = f"{lines[-1]:<{_WIDTH - _TIME}}{half.seconds:>{_TIME - 2}.2f} s"
     return lines
