@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do from Python all that the command does: check, replay, export, and the reports."""
+"""Do from Python what the command does: check, replay, export, and the reports; the gallery is `unpinned.gallery`."""
 
 from __future__ import annotations
 
