@@ -52,9 +52,9 @@ def _blocks(lay: Layout) -> list[tuple[int, dict]]:
 
 def compare(full: System, most: int, counter: str = "plan.seq") -> Quotient | None:
     """Search a system with numbers and with ranks and compare; None if the counter stays, or it is too large."""
-    reduced, families, notes = rank_counters(full, [counter])
+    reduced, families, staying = rank_counters(full, [counter])
     if not families:
-        assert notes
+        assert staying
         assert reduced is full
         SEEN.update(stays=1)
         return None

@@ -242,6 +242,21 @@ def test_a_bump_that_may_be_lost() -> None:
     stays(made(unlike, straight(BUMP), READER), "one bump be lost")
 
 
+def test_a_snapshot_that_is_fresh_on_one_of_two_paths() -> None:
+    """Where the lock was dropped and taken again, somebody may have bumped between."""
+    drop, take = put(LOCK, 0), acquire(LOCK)
+    steps = [
+        to(1, *take),
+        fork(X, to(2), to(4), TAKE),
+        to(3, drop),
+        to(4, *take),
+        to(5, put(SEQ, op("+", S, 1))),
+        to(6, drop),
+    ]
+    full = made(steps, straight(take, BUMP, drop, put(X, 1)))
+    stays(full, "one bump be lost (plan.py:5)")
+
+
 def test_a_snapshot_that_is_stored() -> None:
     stays(made(straight(TAKE, put(KEPT, S)), straight(BUMP)), "used otherwise")
     stays(made(straight(put(KEPT, SEQ)), straight(BUMP)), "used otherwise")

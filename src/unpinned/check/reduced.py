@@ -125,8 +125,7 @@ def _led_back(reduced: Reduced, search: Search) -> tuple[Schedule, str]:
     )
     path.append((successors.leaves[leaf].thread, broken))
     rule = next(name for name, code in CODES.items() if code == broken[BROKEN])
-    ranked = frozenset(key for family in reduced.symmetry.ranked for key in family)
-    schedule = lift(reduced.full, path, reduced.system, ranked)
+    schedule = lift(reduced.full, path, reduced.system, reduced.symmetry.ranked)
     broke = broken_by(replay(reduced.full, schedule)[-1])
     if broke is None or broke.check.rule != rule:
         raise InternalError(f"a race of {reduced.full.name} found under reductions breaks nothing when it is replayed")

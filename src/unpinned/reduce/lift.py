@@ -3,20 +3,21 @@
 
 A step of a reduced system stands for some steps of one CPU. They are found by running that CPU alone in the full
 system, until it stands where it stands in the reduced one and all that both systems have is equal: places, and the
-variables of the same names. Other variables of the full system (a counter that was taken out, or one that has ranks in
-place of its values, with all that holds them) are not looked at, so more than one run can fit, and one may turn out
+variables of the same names; of those that hold ranks in place of values (reduce/ranks.py) the order. Other variables of
+the full system (a counter that was taken out) are not looked at, so more than one run can fit, and one may turn out
 later not to lead on: then the next is tried. No step comes twice in a block, so there are only so many runs, and no
 state of the full system is tried twice at one place of the path.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 
 from unpinned.ir.interp import outcomes
 from unpinned.ir.layout import BROKEN, Slot, initial, layout
 from unpinned.ir.program import System
-from unpinned.reduce.alike import SHARED, Key
+from unpinned.reduce.alike import SHARED, Family
+from unpinned.reduce.ranks import Ranks
 
 #: The step of the full system: a CPU, and which of the outcomes of its next step it takes.
 Choice = tuple[int, int]
@@ -27,24 +28,26 @@ class LiftError(Exception):
 
 
 def lift(
-    full: System, path: Sequence[tuple[int, bytes]], reduced: System, ranked: Collection[Key] = ()
+    full: System, path: Sequence[tuple[int, bytes]], reduced: System, families: Sequence[Family] = ()
 ) -> tuple[Choice, ...]:
     """Return a schedule of the full system that goes where a path of the reduced one goes.
 
     :param path: for each step of the reduced system from its initial state, the CPU that takes it and the state after
         it. In a broken state the place of that CPU is not compared: the full system stops within the block.
-    :param ranked: variables that hold other values than those of the full system.
+    :param families: the variables that hold ranks, each with those whose values have one order.
     :raises LiftError: if there is no such schedule.
     """
-    return _Lifter(full, reduced, ranked).lifted(path)
+    return _Lifter(full, reduced, families).lifted(path)
 
 
 class _Lifter:
     """Search for the schedule, depth first."""
 
-    def __init__(self, full: System, reduced: System, ranked: Collection[Key]) -> None:
+    def __init__(self, full: System, reduced: System, families: Sequence[Family]) -> None:
         self.full, self.lay = full, layout(full)
         self.reduced = layout(reduced)
+        ranked = [key for family in families for key in family]
+        self.ranks = Ranks(families, self.lay), Ranks(families, self.reduced)
         self.bytes = tuple(_common(self.lay.shared, self.reduced.shared, {name for t, name in ranked if t == SHARED}))
         for t, (mine, theirs) in enumerate(zip(self.lay.locals, self.reduced.locals, strict=True)):
             self.bytes += tuple(_common(mine, theirs, {name for thread, name in ranked if thread == t}))
@@ -98,7 +101,10 @@ class _Lifter:
             here, there = self.lay.place(state, t), self.reduced.place(goal, t)
             if here != there and not (t == thread and goal[BROKEN]):
                 return False
-        return all(state[a : a + n] == goal[b : b + n] for a, b, n in self.bytes)
+        if any(state[a : a + n] != goal[b : b + n] for a, b, n in self.bytes):
+            return False
+        mine, theirs = self.ranks
+        return mine.orders(state) == theirs.orders(goal)
 
 
 def _common(mine: dict[str, Slot], theirs: dict[str, Slot], but: Set[str]) -> Iterator[tuple[int, int, int]]:

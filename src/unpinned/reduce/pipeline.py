@@ -46,7 +46,9 @@ def _reduce(full: System) -> tuple[System, Symmetry, tuple[str, ...]]:
     ranked, families, why_ranks = rank_counters(counted, staying)
     symmetry = replace(find_symmetry(ranked), ranked=families)
     notes = [f"fewer steps are merged: {why}" for why in why_blocks]
-    notes += [f"a counter is not taken out: {why}" for why in why_ranks]
+    for name, why in why_ranks.items():
+        reasons = " and ".join(dict.fromkeys((staying[name], why)))
+        notes.append(f"a counter is not taken out: {name} stays a number: {reasons}")
     return ranked, symmetry, (*notes, *map(not_alike, symmetry.notes))
 
 

@@ -63,21 +63,21 @@ _COMPARED: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
 _ZERO: Final = Const(0)
 
 
-def rank_counters(system: System, counters: Iterable[str]) -> tuple[System, tuple[Family, ...], tuple[str, ...]]:
-    """Return the system in which some counters have no limit, their families, and notes on those that stay.
+def rank_counters(system: System, counters: Iterable[str]) -> tuple[System, tuple[Family, ...], dict[str, str]]:
+    """Return the system in which some counters have no limit, their families, and why others stay.
 
     It is to be searched with the families renumbered after each step; its variables are then wide enough.
     """
     families: list[Family] = []
-    notes: list[str] = []
+    staying: dict[str, str] = {}
     for name in counters:
         try:
             only_grows(system, name)
             system, family = _Ranker(Versions(system, name, _fields(system, name)), name).ranked()
             families.append(family)
         except GiveUpError as error:
-            notes.append(f"{name} stays a number: {error}")
-    return system, tuple(families), tuple(notes)
+            staying[name] = str(error)
+    return system, tuple(families), staying
 
 
 def _fields(system: System, counter: str) -> frozenset[str]:
@@ -154,9 +154,10 @@ class _Ranker:
         ]
         self._look_at(members, [var for some in own for var in some])
         first = sorted({0, *(var.init for var in members)})
-        high = sum(var.size for var in members) + sum(map(len, own)) + self.most
-        if high > MOST:
-            raise GiveUpError(f"{high - self.most} variables may hold its values")
+        held = sum(var.size for var in members) + sum(map(len, own))
+        if held + self.most > MOST:
+            raise GiveUpError(f"{held} variables may hold its values, and one step may add {self.most} to it")
+        high = held + self.most
 
         def wide(var: Var, held: frozenset[str]) -> Var:
             return replace(var, lo=0, hi=high, init=first.index(var.init)) if var.name in held else var
@@ -177,11 +178,13 @@ class _Ranker:
         counter = next(var for var in members if var.name == self.counter)
         if counter.size > 1:
             raise GiveUpError("it is an array")
-        for var in (*members, *own):
-            if var.type != "int":
-                raise GiveUpError(f"{var.name} may hold something else", self.stored.get(var.name))
-            if not 0 <= var.init <= (counter.init if var in members else 0):
-                raise GiveUpError(f"{var.name} begins as {var.init}")
+        # A local that is not dirty is not in a packed state, so that its first value cannot be renumbered.
+        for most, variables in ((counter.init, members), (0, own)):
+            for var in variables:
+                if var.type != "int":
+                    raise GiveUpError(f"{var.name} may hold something else", self.stored.get(var.name))
+                if not 0 <= var.init <= most:
+                    raise GiveUpError(f"{var.name} begins as {var.init}")
 
     def body(self, body: Body, status: Status, added: int = 0) -> Body:
         """Return a tree without bounds; `status` is what is known before it, `added` what was added on the way."""
@@ -281,6 +284,15 @@ class Ranks:
             for at in cells:
                 out[at] = rank[state[at]]
         return bytes(out)
+
+    def orders(self, state: bytes) -> list[list[int]]:
+        """Return for each family the ranks of its values, in a state in which they may be any numbers."""
+        found = []
+        for slots in self.families:
+            values = [state[at] - slot.bias for slot in slots for at in range(slot.at, slot.at + slot.var.size)]
+            rank = {value: number for number, value in enumerate(sorted({0, *values}))}
+            found.append([rank[value] for value in values])
+        return found
 
 
 def _slot(lay: Layout, key: Key) -> Slot:
