@@ -344,6 +344,8 @@ CLASS = [
     ("era = §2008", "no such era", "'2008'"),
     ("era = §'current'", "not modelled yet", "'2008'"),
     ("era = §f()", "no such era", ""),
+    ("flavour = §'sleepin'", "did you mean `sleeping`?", "flavour = 'sleeping'"),
+    ("flavour = §True", "a string must stand", ""),
     ("operations = (§'munmpa',)", "did you mean `munmap`?", "zap, munmap, reclaim"),
     ("operations = (§1,)", "a string must stand", ""),
     ("operations = (§*x,)", "a string must stand", ""),

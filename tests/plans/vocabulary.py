@@ -277,6 +277,25 @@ class GateBehind(Gate):
         return REPLAY if stale else MAPPED
 
 
+class GatePage(GateBehind):
+    """Reclaim has to wait at the gate too, and may not, under the spinlock of the reverse map: sleep-in-atomic."""
+
+    operations = ("zap", "munmap", "reclaim")
+
+    def invalidate_page(self, gfn):
+        self.enter(1)
+        self.zap(gfn)
+        self.seq += 1
+        if self.inside.add_return(-1) == 0:
+            self.ended.wake_up()
+
+
+class GateSleeping(GatePage):
+    """The same where that lock sleeps: holds. So XPMEM wanted it."""
+
+    flavour = "sleeping"
+
+
 class GateUnrung(GateBehind):
     """Who waits for the faults is never woken: deadlock."""
 

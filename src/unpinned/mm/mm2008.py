@@ -33,7 +33,7 @@ class Mm2008(Model):
     """The primary MMU and its pages."""
 
     mmap_lock = RwSem()  # munmap writes; zap and get_user_page read
-    rmap_lock = PerPage(SpinLock())  # the anon_vma lock, a spinlock then; reclaim walks the rmap of a page under it
+    rmap_lock = PerPage(SpinLock())  # the anon_vma lock; reclaim walks the rmap of a page under it (system.py: flavour)
     pt_lock = SpinLock()  # the page table lock, round every change of a PTE
     page_lock = PerPage(Mutex())  # held by reclaim from unmapping to freeing, and by swap-in
 

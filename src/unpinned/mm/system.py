@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -45,7 +46,7 @@ def build(
     components = {
         "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),
         "hw": Component("hw", "hw", _model("secondary", "Secondary"), model=True),
-        "mm": Component("mm", "mm", _model("mm2008", "Mm2008"), model=True),
+        "mm": Component("mm", "mm", _mm(plan.flavour), model=True),
     }
     invariants = _invariants(components, dims)
     threads: list[Thread] = []
@@ -103,6 +104,17 @@ def null_ops(plan: PlanClass) -> tuple[str, ...]:
     """Return the methods that the mm would call and the plan lacks."""
     hooks = ("invalidate_range_start", "invalidate_range_end", "invalidate_page")
     return tuple(hook for hook in hooks if hook not in plan.methods)
+
+
+@cache
+def _mm(flavour: str) -> PlanClass:
+    """Return the mm with the locks of its reverse map in a flavour: anon_vma's was a spinlock, and then slept (3.0)."""
+    mm = _model("mm2008", "Mm2008")
+    if flavour == "spinning":
+        return mm
+    lock = mm.fields["rmap_lock"]
+    assert lock.of is not None
+    return replace(mm, fields={**mm.fields, "rmap_lock": replace(lock, of=replace(lock.of, kind="Mutex"))})
 
 
 @cache

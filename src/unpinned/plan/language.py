@@ -327,6 +327,8 @@ class SecondaryMMU:
 
     #: The kernel's notifier of that time: '2008' ('current' is not modelled yet).
     era: ClassVar[str] = "2008"
+    #: The locks under which the mm walks its reverse map: 'spinning', or 'sleeping' for methods that sleep.
+    flavour: ClassVar[str] = "spinning"
     #: What the mm may do to the plan, of 'munmap', 'zap' and 'reclaim'; all of them if the plan does not say.
     operations: ClassVar[tuple[str, ...]]
     #: The rules that the plan promises to keep; all of them if it does not say.

@@ -47,8 +47,10 @@ LATER_HOOKS: Final = frozenset(
 MM_CALLS: Final = frozenset(["get_user_page", "put_page", "map", "zap", "zap_sptes", "flush"])
 
 #: The class attributes by which a plan says what it is.
-ATTRIBUTES: Final = frozenset(["era", "operations", "promises", "waive"])
+ATTRIBUTES: Final = frozenset(["era", "flavour", "operations", "promises", "waive"])
 ERAS: Final = ("2008", "current")
+#: How the mm holds the locks of its reverse map while it calls a plan: they spin, or they sleep.
+FLAVOURS: Final = ("spinning", "sleeping")
 OPERATIONS: Final = ("zap", "munmap", "reclaim")
 
 #: The kinds of field, by dialect; the arrays hold one other field for each of something.

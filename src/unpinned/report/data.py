@@ -86,6 +86,7 @@ def _plan(result: PlanResult, timelines: Sequence[Timeline]) -> dict[str, Any]:
         "not_promised": told,
         "waived": dict(plan.waive),
         "not_looked_for": list(result.unsearched),
+        "flavour": plan.flavour,
         "null_ops": list(null_ops(plan)),
         "not_judged": list(unjudged(plan)),
         "not_exercised": list(result.unexercised),

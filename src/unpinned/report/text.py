@@ -234,6 +234,8 @@ def _rungs(rungs: Sequence[RungResult]) -> list[str]:
 
 def _remarks(result: PlanResult, verbose: bool) -> list[str]:
     lines: list[str] = []
+    if result.plan.flavour == "sleeping":
+        lines += _wrapped(" flavour        ", "sleeping: the mm's locks of the reverse map are no spinlocks")
     if missing := null_ops(result.plan):
         lines += _wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():

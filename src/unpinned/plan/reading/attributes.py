@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the class attributes by which a plan says what it is: era, operations, promises and waive."""
+"""Read the class attributes by which a plan says what it is: era, flavour, operations, promises and waive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from unpinned.ir.rules import RULES
 from unpinned.plan.reading.source import Source
-from unpinned.plan.vocabulary import ERAS, OPERATIONS, nearest
+from unpinned.plan.vocabulary import ERAS, FLAVOURS, OPERATIONS, nearest
 
 Value = str | tuple[str, ...] | dict[str, str]
 
@@ -20,6 +20,8 @@ def read_attribute(source: Source, name: str, value: ast.expr) -> Value:
     """
     if name == "era":
         return _era(source, value)
+    if name == "flavour":
+        return _known(source, value, "flavour", FLAVOURS, "Write `flavour = 'sleeping'`, or leave it out.")
     if name == "operations":
         return _words(source, value, "operations", "operation", OPERATIONS)
     if name == "promises":

@@ -38,6 +38,7 @@ class PlanClass:
     methods: dict[str, MethodDef]
     supers: dict[tuple[str, str], MethodDef]
     era: str
+    flavour: str
     operations: tuple[str, ...] | None
     promises: tuple[str, ...] | None
     waive: dict[str, str]
@@ -119,7 +120,8 @@ def _resolve(defined: ClassDef) -> PlanClass:
     for plan in lineage:
         _check_supers(plan, supers)
     _check_recursion(methods, supers)
-    era, waive = attributes.get("era", "2008"), attributes.get("waive", {})
+    era, flavour = attributes.get("era", "2008"), attributes.get("flavour", "spinning")
+    waive = attributes.get("waive", {})
     operations, promises = attributes.get("operations"), attributes.get("promises")
     return PlanClass(
         name=defined.name,
@@ -131,6 +133,7 @@ def _resolve(defined: ClassDef) -> PlanClass:
         methods=methods,
         supers=supers,
         era=era if isinstance(era, str) else "2008",
+        flavour=flavour if isinstance(flavour, str) else "spinning",
         operations=operations if isinstance(operations, tuple) else None,
         promises=promises if isinstance(promises, tuple) else None,
         waive=waive if isinstance(waive, dict) else {},
