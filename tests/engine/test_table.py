@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import random
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
@@ -15,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.kvm_seq import kvm_seq
 
+from unpinned.engine.crew import Crew
 from unpinned.engine.explorer import FLOOR, STASH
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
@@ -49,7 +49,7 @@ def table(size: int, entries: Iterable[int], workers: int) -> Iterator[tuple[Tab
 
 
 def grown(made: Table, size: int, workers: int) -> bool:
-    with ThreadPoolExecutor(workers) as pool:
+    with Crew(workers) as pool:
         return made.grow(size, program().best, pool)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from contextlib import ExitStack
 from typing import Final
 
 from unpinned.engine import explorer
+from unpinned.engine.crew import Crew
 from unpinned.engine.explorer import MAX_THREADS
 from unpinned.engine.memory import Array
 from unpinned.engine.search import Search
@@ -118,20 +119,21 @@ class Analysis:
     def _watched(self, function: Callable[..., int], arguments: tuple[int, ...]) -> int:
         """Call a function that looks at control[STOP], and stop it when the time of the search is up."""
         deadline = self.search.limits.deadline
-        with ThreadPoolExecutor(1) as pool:
-            running = pool.submit(function, *arguments)
-            try:
-                while not running.done():
-                    wait([running], timeout=0.05)
-                    if deadline is not None and time.monotonic() > deadline:
-                        break
-            finally:
-                self.search.control[explorer.STOP] = 1
-                found = running.result()
-                self.search.control[explorer.STOP] = 0
-        if found == _STOPPED:
+        try:
+            with Crew(1) as crew:
+                try:
+                    running = crew.submit(function, *arguments)
+                    while not running.done():
+                        wait([running], timeout=0.05)
+                        if deadline is not None and time.monotonic() > deadline:
+                            break
+                finally:
+                    self.search.control[explorer.STOP] = 1
+        finally:
+            self.search.control[explorer.STOP] = 0
+        if running.result() == _STOPPED:
             raise TimeoutError
-        return found
+        return running.result()
 
     def _ranges(self) -> list[tuple[int, int]]:
         return self.search.ranges()
@@ -152,5 +154,5 @@ class Analysis:
             own = self.search.scratch(worker) if buffers else ()
             return int(function(low, high, *arguments, *own))
 
-        with ThreadPoolExecutor(len(ranges)) as pool:
-            return list(pool.map(call, range(len(ranges))))
+        with Crew(len(ranges)) as crew:
+            return list(crew.map(call, range(len(ranges))))

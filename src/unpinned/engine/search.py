@@ -21,13 +21,14 @@ import ctypes
 import hashlib
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from unpinned.engine import explorer as x
 from unpinned.engine.checkpoint import Body, Keeper, Part
+from unpinned.engine.crew import Crew
 from unpinned.engine.found import MOST_FILED, MOST_LEVELS, Found
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Program
@@ -140,15 +141,15 @@ class Search(Found):
         """
         self._begun = time.monotonic()
         self.stopped = ""
-        with ThreadPoolExecutor(self.workers) as pool:
+        with Crew(self.workers) as crew:
             self._code = self.program.best
             try:
                 if self.limits.at_once and not self.compact and not self._compact_states():
                     self.stopped = "memory"
                     return
                 if not self._built:
-                    self._rebuild(pool, self._table.size)
-                self._loop(pool, tick)
+                    self._rebuild(crew, self._table.size)
+                self._loop(crew, tick)
             except KeyboardInterrupt:
                 self.control[x.STOP] = 1
                 self.stopped = "interrupt"
@@ -158,12 +159,12 @@ class Search(Found):
             self._keeper.wait()
             self.note = self._keeper.error or self.note
 
-    def _loop(self, pool: ThreadPoolExecutor, tick: Callable[[Search], None] | None) -> None:
+    def _loop(self, crew: Crew, tick: Callable[[Search], None] | None) -> None:
         c = self.control
         while True:
             c[x.ROOM] = max(0, self._room())
             c[x.DEEP] = self.depth + _LEVELS_AT_ONCE
-            ended = self._turn(pool, tick)
+            ended = self._turn(crew, tick)
             if self.compact and not self._shelve():
                 self.stopped = self.stopped or "memory"
             if self.stopped or (ended and self._is_over()):
@@ -171,7 +172,7 @@ class Search(Found):
             if self._keeper is not None and self._keeper.is_due(self.limits.interval):
                 self._save()
             self._code = self.program.best
-            if self.depth + _LEVELS_AT_ONCE >= MOST_LEVELS or (c[x.TOTAL] >= c[x.ROOM] and not self._make_room(pool)):
+            if self.depth + _LEVELS_AT_ONCE >= MOST_LEVELS or (c[x.TOTAL] >= c[x.ROOM] and not self._make_room(crew)):
                 self.stopped = "memory"
                 return
 
@@ -183,12 +184,12 @@ class Search(Found):
         self.complete = not violated and width == 0
         return violated or width == 0
 
-    def _turn(self, pool: ThreadPoolExecutor, tick: Callable[[Search], None] | None) -> bool:
+    def _turn(self, crew: Crew, tick: Callable[[Search], None] | None) -> bool:
         """Let the workers run until they stand still; return whether a level has ended."""
         c = self.control
         width = sum(c[x.OWN + x.EACH * w + x.HIGH] - c[x.OWN + x.EACH * w + x.LOW] for w in range(self.workers))
         serial = self.workers == 1 or width < _WIDE_LEVEL
-        running = [pool.submit(self._work, worker, serial) for worker in range(1 if serial else self.workers)]
+        running = [crew.submit(self._work, worker, serial) for worker in range(1 if serial else self.workers)]
         self._watch(running, tick)
         results = [future.result() for future in running]
         c[x.STOP] = 0
@@ -276,20 +277,20 @@ class Search(Found):
         left = self.limits.memory - self._taken() + self.states * self._each()
         return min(self._table.most, int(left / (self._each() * _FULL + 8)))
 
-    def _make_room(self, pool: ThreadPoolExecutor) -> bool:
+    def _make_room(self, crew: Crew) -> bool:
         """Take more memory, or take less for what there is; return whether the search can go on."""
         if self._room() > self.states:
             return True
         size = min(self._grown(self._table.size), self._most_entries())
         if size > self._table.size + self._table.size // 16:
             self._built = False
-            self._built = self._table.grow(size, self._code, pool)
+            self._built = self._table.grow(size, self._code, crew)
             if not self._built:
-                self._rebuild(pool, size)
+                self._rebuild(crew, size)
         elif self.limits.compact and not self.compact:
             if not self._compact_states():
                 return False
-            self._rebuild(pool, self._table.size)
+            self._rebuild(crew, self._table.size)
         return self._room() > self.states
 
     def _compact_states(self) -> bool:
@@ -334,11 +335,11 @@ class Search(Found):
             self._store.give_back(w, min(high, low + min(chunks, own) * x.BATCH))
             chunks -= min(chunks, own)
 
-    def _rebuild(self, pool: ThreadPoolExecutor, size: int) -> None:
+    def _rebuild(self, crew: Crew, size: int) -> None:
         """Make the table anew, from the states."""
         self._built = False
         self._table.clear(size)
-        list(pool.map(self._fill_table, range(self.workers)))
+        list(crew.map(self._fill_table, range(self.workers)))
         self._built = True
 
     def _fill_table(self, worker: int) -> None:

@@ -15,8 +15,7 @@ there is room for, growth gives up, and the table is made anew.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
+from unpinned.engine.crew import Crew
 from unpinned.engine.explorer import FLOOR, STASH
 from unpinned.engine.memory import Array
 from unpinned.engine.program import Code
@@ -44,7 +43,7 @@ class Table:
         self._array.forget(0, self._array.size)
         self.size = size
 
-    def grow(self, size: int, code: Code, pool: ThreadPoolExecutor) -> bool:
+    def grow(self, size: int, code: Code, crew: Crew) -> bool:
         """Have more entries, and move those there are; return False if that failed: then the table must be cleared."""
         old, self.size = self.size, size
         if old < 4 * FLOOR:
@@ -57,7 +56,7 @@ class Table:
             step = -(-(high - low) // len(self._stashes))
             parts = ((low + w * step, min(high, low + (w + 1) * step)) for w in range(len(self._stashes)))
             calls = [
-                pool.submit(code.spread, first, last, end, size, at, stash.address)
+                crew.submit(code.spread, first, last, end, size, at, stash.address)
                 for (first, last), stash in zip(parts, self._stashes, strict=True)
                 if first < last
             ]
