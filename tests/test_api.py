@@ -93,7 +93,7 @@ def test_everything_that_is_exported_is_there_and_documented() -> None:
                 doc = (thing.__doc__ or "").strip()
                 assert doc.split("\n")[0].endswith((".", ":", ",", ";")) or "\n" in doc, name
                 assert doc[:1].isupper(), name
-    commands = {"check", "replay", "export_promela", "report", "as_data", "plans", "timelines"}
+    commands = {"check", "replay", "export_promela", "report", "as_data", "plans", "timelines", "why", "repair"}
     assert commands <= set(api.__all__)
 
 

@@ -20,6 +20,7 @@ MAX_LINES = 500
 #: The layers of src/unpinned, top first. A module imports from its own layer and from lower ones only.
 LAYERS = [
     {"cli", "__main__"},
+    {"options"},
     {"progress"},
     {"gallery"},
     {"api"},
@@ -29,6 +30,7 @@ LAYERS = [
     {"engine"},
     {"reduce"},
     {"mm", "drivers"},
+    {"vary"},
     {"plan"},
     {"ir", "native"},
     {"errors"},

@@ -9,8 +9,11 @@ from typing import Any
 
 from unpinned.check.engines import DEFAULT, ENGINES, Options
 from unpinned.check.ladder import DEFAULT_TIME, Watch, climb, ladder
+from unpinned.check.repair import REPAIR_TIME, RepairResult
+from unpinned.check.repair import repair as look_for_repairs
 from unpinned.check.token import race_of, read_token
 from unpinned.check.verdict import PlanResult, Rung, not_begun
+from unpinned.check.why import WHY_TIME, Judged, WhyResult, judge_element, judge_elements
 from unpinned.engine.checkpoint import is_written, unusable
 from unpinned.errors import PlanError, UnpinnedError, UsageError
 from unpinned.export.promela import promela
@@ -19,9 +22,13 @@ from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises, whole
 from unpinned.plan.reading.classes import PlanClass, read_plans
-from unpinned.report.data import results_data
+from unpinned.plan.reading.source import read_source
+from unpinned.report.data import repair_data, results_data, why_data
+from unpinned.report.repair import repair_block
 from unpinned.report.text import plan_block, replay_block, summary_line
+from unpinned.report.why import why_block, without_block
 from unpinned.timeline import Timeline, tell
+from unpinned.vary.elements import elements
 
 Path = str | os.PathLike[str]
 
@@ -178,6 +185,92 @@ def as_data(
     return results_data(results, [timelines(result) for result in results], errors, engine)
 
 
+def why(
+    plan: PlanClass, *, seconds: float = WHY_TIME, options: Options = DEFAULT, watch: Watch | None = None
+) -> WhyResult:
+    """Say which locks, bumps, checks and flushes a plan needs, by checking it without each; see :func:`one_plan`.
+
+    :param seconds: the time for all of it.
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    return judge_elements(plan, seconds, options, watch)
+
+
+def why_report(result: WhyResult) -> str:
+    """Return the text of what a plan needs."""
+    return why_block(result)
+
+
+def why_as_data(result: WhyResult, engine: str = ENGINES[0]) -> dict[str, Any]:
+    """Return what a plan needs as JSON data, with the engine's name."""
+    told = [timelines(one.way.result)[0] if one.way and one.way.result.race else None for one in result.judged]
+    return why_data(result, told, engine)
+
+
+def without(
+    plan: PlanClass,
+    number: int,
+    *,
+    seconds: float = WHY_TIME,
+    options: Options = DEFAULT,
+    watch: Watch | None = None,
+) -> Judged:
+    """Say of one element of a plan whether it is needed, by its number from 1, as :func:`why` counts.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    :raises UsageError: if the plan has no element of that number.
+    """
+    found = elements(plan)
+    if not 1 <= number <= len(found):
+        hint = f"`unpinned why` numbers them from 1 to {len(found)}." if found else "It has nothing to leave out."
+        raise UsageError(f"{plan.name} has no element {number}", plan.pos, hint)
+    return judge_element(plan, found[number - 1], seconds, options, watch)
+
+
+def without_report(judged: Judged, verbose: bool = False) -> str:
+    """Return the text of a plan without one of its elements: the edit, and what a check gives."""
+    return without_block(judged, timelines(judged.way.result) if judged.way else (), verbose)
+
+
+def repair(
+    plan: PlanClass, *, seconds: float = REPAIR_TIME, options: Options = DEFAULT, watch: Watch | None = None
+) -> RepairResult:
+    """Look for the smallest edits after which a plan holds on the required part of its ladder; see :func:`one_plan`.
+
+    Nothing is written: a repair has the text of the file with its edits as `new.text`.
+
+    :param seconds: the time for all of it.
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    return look_for_repairs(plan, seconds, options, watch)
+
+
+def repair_report(result: RepairResult) -> str:
+    """Return the text of the repairs of a plan."""
+    return repair_block(result)
+
+
+def repair_as_data(result: RepairResult, engine: str = ENGINES[0]) -> dict[str, Any]:
+    """Return the repairs of a plan as JSON data, with the engine's name."""
+    return repair_data(result, next(iter(timelines(result.base)), None), engine)
+
+
+def repaired_text(result: RepairResult) -> str:
+    """Return the text of the plan's file with the edits of the first repair, if the file is still what was read.
+
+    :raises UsageError: if there is no repair, or the file has changed since.
+    :raises PlanError: if the file cannot be read any more.
+    """
+    if not result.repairs:
+        what = f"there is no repair of {result.base.plan.name} to write"
+        raise UsageError(what, hint="The report says how far it was looked for.")
+    first = result.repairs[0]
+    if read_source(first.old.path).text != first.old.text:
+        what = f"{first.old.path} has changed since it was read: nothing was written"
+        raise UsageError(what, hint="Run it again.")
+    return first.new.text
+
+
 def replay(token: str, path: Path) -> Timeline:
     """Take the steps of a printed race again on the plan of a file.
 
@@ -204,7 +297,10 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
 
 
 __all__ = [
+    "DEFAULT_TIME",
     "ENGINES",
+    "REPAIR_TIME",
+    "WHY_TIME",
     "Options",
     "as_data",
     "begins_anew",
@@ -215,9 +311,18 @@ __all__ = [
     "one_plan",
     "plan_block",
     "plans",
+    "repair",
+    "repair_as_data",
+    "repair_report",
+    "repaired_text",
     "replay",
     "replay_block",
     "report",
     "summary_line",
     "timelines",
+    "why",
+    "why_as_data",
+    "why_report",
+    "without",
+    "without_report",
 ]

@@ -3,41 +3,44 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
-import re
 import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
 from unpinned import api
-from unpinned.check.ladder import DEFAULT_TIME, ladder
 from unpinned.check.verdict import EXIT_ERROR, EXIT_RACE, EXIT_UNDECIDED, PlanResult, exit_code
 from unpinned.errors import UnpinnedError, UsageError
 from unpinned.gallery import entry as gallery_entry
 from unpinned.gallery import judge as gallery_judge
 from unpinned.gallery import text as gallery_text
 from unpinned.gallery.data import gallery_data
-from unpinned.mm.scenario import Scenario
+from unpinned.options import (
+    Choice,
+    color_option,
+    json_option,
+    limits,
+    plan_option,
+    read_folder,
+    read_size,
+    scenario_options,
+    some_time,
+    time_option,
+)
 from unpinned.plan.reading.classes import PlanClass
-from unpinned.plan.vocabulary import OPERATIONS
 from unpinned.progress import following
 
-#: A search with less would end before it has begun.
-_LEAST_MEMORY = 64 << 20
 #: The engine takes a seed as a word of 64 bits.
 _MOST_SEED = (1 << 64) - 1
-_SIZE = re.compile(r"(.*?)(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE | re.DOTALL)
-_SIZES = "Write 500M, 4G, 1T, or a number of bytes; 4GB and 4GiB are 4G."
 
-_WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan"}
+_WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan", "WHY:": "green", "REPAIR:": "green"}
 
 
 def _complain(error: UnpinnedError) -> None:
@@ -84,66 +87,10 @@ def main(debug: bool) -> None:
     """Check locking plans for secondary MMUs against every interleaving."""
 
 
-def _scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that pick one scenario."""
-    for option in (
-        click.option(
-            "--ops",
-            metavar="OP,OP",
-            help=f"The mm operations beside it: {', '.join(OPERATIONS)} (zap@0: on page 0 only); or none.",
-        ),
-        click.option("--pages", type=int, metavar="N", help="So many pages (default 1)."),
-        click.option("--vcpus", type=int, metavar="N", help="So many vCPUs (default 1)."),
-        click.option("--plan", metavar="NAME", help="One class of a file with several."),
-    ):
-        command = option(command)
-    return command
-
-
-_color_option = click.option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    show_default=True,
-    help="Colour the first word of a report; auto: on a terminal.",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    """The scenario that the options pick; what they leave out is that of the first rung of a plan's ladder."""
-
-    vcpus: int | None
-    pages: int | None
-    ops: str | None
-
-    def __post_init__(self) -> None:
-        """Refuse at once what no plan could have."""
-        if self.ops is not None and not self.ops.strip():
-            raise UsageError("--ops names no operation", hint="Write --ops none for a scenario without one.")
-        Scenario(self._or(self.vcpus, 1), self._or(self.pages, 1), self._ops())
-
-    def of(self, plan: PlanClass) -> Scenario | None:
-        """Return the scenario for a plan, or None for its ladder."""
-        if (self.vcpus, self.pages, self.ops) == (None, None, None):
-            return None
-        first = ladder(plan)[0].scenario
-        ops = first.ops if self.ops is None else self._ops()
-        return Scenario(self._or(self.vcpus, first.vcpus), self._or(self.pages, first.pages), ops)
-
-    def _ops(self) -> tuple[str, ...]:
-        words = "" if self.ops in (None, "none") else str(self.ops)
-        return tuple(word.strip() for word in words.replace("+", ",").split(",") if words)
-
-    @staticmethod
-    def _or(value: int | None, default: int) -> int:
-        return default if value is None else value
-
-
 @main.command()
 @click.argument("files", metavar="FILE...", nargs=-1, required=True)
-@_scenario_options
-@click.option("--time", "seconds", type=float, default=DEFAULT_TIME, show_default=True, help="Seconds for each plan.")
+@scenario_options
+@time_option(api.DEFAULT_TIME, "each plan")
 @click.option("--required", is_flag=True, help="Search only the required part of the ladder.")
 @click.option(
     "--engine",
@@ -152,13 +99,7 @@ class _Choice:
     show_default=True,
     help="native compiles what is large; reference is plain Python.",
 )
-@click.option("--cores", type=click.IntRange(1, 64), help="Search on so many cores (default: all).")
-@click.option(
-    "--memory",
-    metavar="SIZE",
-    help="Take at most so much, as 500M or 4G, beside up to 250 MiB for Python and the compiler "
-    "(default: half of what is free).",
-)
+@limits
 @click.option(
     "--reduce",
     "reductions",
@@ -170,9 +111,9 @@ class _Choice:
 @click.option("--seed", type=click.IntRange(0, _MOST_SEED), default=0, help="Other hashes, for a second opinion.")
 @click.option("--checkpoint", metavar="DIR", help="Write long searches down there, and go on with --resume.")
 @click.option("--resume", is_flag=True, help="Go on from what --checkpoint DIR has; the rest begins anew.")
-@click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/json.md).")
+@json_option("json.md")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step of a race, with its source line.")
-@_color_option
+@color_option
 def check(
     files: tuple[str, ...],
     vcpus: int | None,
@@ -196,12 +137,12 @@ def check(
 
     Exit status: 0 all hold, 1 a race, 2 a plan or usage error, 3 undecided.
     """
-    _has_time(seconds)
-    size, folder = _size(memory), _folder(checkpoint, resume, engine)
+    some_time(seconds)
+    size, folder = read_size(memory), read_folder(checkpoint, resume, engine)
     options = api.Options(engine, cores, size, reductions == "all", seed, folder, resume, _note)
     if options.is_slow:
         options.warn_of_slowness()
-    choice = _Choice(vcpus, pages, ops)
+    choice = Choice(vcpus, pages, ops)
     results: list[PlanResult] = []
     errors: list[UnpinnedError] = []
     with following() as watch:
@@ -230,63 +171,23 @@ def check(
             if not as_json:
                 _show(("\n" if len(results) > 1 else "") + api.report(results[-1], verbose), color)
     if as_json:
-        _say(json.dumps(api.as_data(results, errors, "reference" if options.is_slow else engine), indent=2) + "\n")
+        _say(json.dumps(api.as_data(results, errors, _engine(options)), indent=2) + "\n")
     elif len(results) > 1:
         _say("\n" + "".join(f"{api.summary_line(result)}\n" for result in results))
     sys.exit(exit_code(results, bool(errors)))
 
 
-def _size(text: str | None) -> int | None:
-    """Read a size: 500M, 4GB, 1TiB, or a number of bytes; a unit is a power of 1024 either way.
-
-    :raises UsageError: if it is none, or less than a search needs.
-    """
-    if text is None:
-        return None
-    units = {None: 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-    try:
-        parts = _SIZE.fullmatch(text)
-        assert parts is not None, "anything may stand before the unit"
-        size = int(float(parts[1]) * units[parts[2] and parts[2].upper()])
-    except (ValueError, OverflowError):
-        raise UsageError(f"--memory {text} is no size", hint=_SIZES) from None
-    if size > 1 << 62:
-        raise UsageError(f"--memory {text} is more than any machine has", hint=_SIZES)
-    if size < _LEAST_MEMORY:
-        raise UsageError(f"--memory {text} is too little", hint=f"Give at least {_LEAST_MEMORY >> 20}M.")
-    return size
+def _searching(cores: int | None, memory: str | None) -> api.Options:
+    """Return how to search, with what a search may take; say if it will be slow."""
+    options = api.Options(cores=cores, memory=read_size(memory), warn=_note)
+    if options.is_slow:
+        options.warn_of_slowness()
+    return options
 
 
-def _folder(text: str | None, resume: bool, engine: str) -> Path | None:
-    """Return the folder for checkpoints, which is made at once: a search may be killed before it writes there.
-
-    :raises UsageError: if it cannot be used, or holds nothing that could be resumed.
-    """
-    if text is None:
-        if resume:
-            raise UsageError("--resume does not say from where", hint="Write --checkpoint DIR --resume.")
-        return None
-    if not text:
-        raise UsageError("--checkpoint '' names no folder", hint="Write --checkpoint DIR.")
-    if engine == "reference":
-        raise UsageError(
-            "--engine reference takes no --checkpoint",
-            hint="Only the compiled engine writes searches down: leave out one of the two.",
-        )
-    folder = Path(text)
-    try:
-        if folder.exists() and not folder.is_dir():
-            hint = "Name a folder, or one that is to be made."
-            raise UsageError(f"--checkpoint {text} is no folder", hint=hint)
-        if resume and not folder.exists():
-            hint = "Name the folder that a search was told to write to, or leave out --resume."
-            raise UsageError(f"--checkpoint {text} does not exist: there is nothing to resume", hint=hint)
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"--checkpoint {text} cannot be used: {error.strerror}", hint="Name another folder."
-        ) from error
-    return folder
+def _engine(options: api.Options) -> str:
+    """Return the name of the engine that answers."""
+    return "reference" if options.is_slow else options.engine
 
 
 def _note(text: str) -> None:
@@ -320,10 +221,107 @@ def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) 
 
 
 @main.command()
+@click.argument("file")
+@plan_option
+@time_option(api.WHY_TIME, "all of it")
+@limits
+@click.option("--show", "number", type=int, metavar="NUMBER", help="Show the plan without this element, and its race.")
+@json_option("why.md")
+@click.option("-v", "--verbose", is_flag=True, help="With --show: every step of the race, with its source line.")
+@color_option
+def why(
+    file: str,
+    plan: str | None,
+    seconds: float,
+    cores: int | None,
+    memory: str | None,
+    number: int | None,
+    as_json: bool,
+    verbose: bool,
+    color: str,
+) -> None:
+    """Say which lines the plan of FILE needs, and which not.
+
+    Each lock, counter bump, check and flush is left out or put another way, one at a time, and the plan is checked
+    without it.
+
+    Exit status: 0 if each was judged, 1 if the plan races, 2 for a plan or usage error, 3 undecided.
+    """
+    some_time(seconds)
+    options = _searching(cores, memory)
+    chosen = api.one_plan(file, plan)
+    if number is not None:
+        if as_json:
+            raise UsageError("--show gives no data", hint="Leave out one of the two: --json has every race.")
+        with following() as watch:
+            judged = api.without(chosen, number, seconds=seconds, options=options, watch=watch)
+        _show(api.without_report(judged, verbose), color)
+        sys.exit(exit_code([judged.way.result]) if judged.way else EXIT_UNDECIDED)
+    with following() as watch:
+        result = api.why(chosen, seconds=seconds, options=options, watch=watch)
+    if as_json:
+        _say(json.dumps(api.why_as_data(result, _engine(options)), indent=2) + "\n")
+    else:
+        _show(api.why_report(result), color)
+    sys.exit(result.exit_code)
+
+
+@main.command()
+@click.argument("file")
+@plan_option
+@time_option(api.REPAIR_TIME, "all of it")
+@limits
+@click.option("--write", is_flag=True, help="Write the first repair into FILE, if that is still what was read.")
+@json_option("why.md")
+@color_option
+def repair(
+    file: str,
+    plan: str | None,
+    seconds: float,
+    cores: int | None,
+    memory: str | None,
+    write: bool,
+    as_json: bool,
+    color: str,
+) -> None:
+    """Look for the smallest edits that mend the plan of FILE.
+
+    Bumps, checks, locks and flushes are added or moved, at most two edits in all, and shown as diffs. Nothing is
+    written without --write.
+
+    Exit status: 0 if it holds or a repair was found, 1 if there is none, 2 for a plan or usage error, 3 undecided.
+    """
+    some_time(seconds)
+    options = _searching(cores, memory)
+    chosen = api.one_plan(file, plan)
+    with following() as watch:
+        result = api.repair(chosen, seconds=seconds, options=options, watch=watch)
+    if as_json:
+        _say(json.dumps(api.repair_as_data(result, _engine(options)), indent=2) + "\n")
+    else:
+        _show(api.repair_report(result), color)
+    if write and result.repairs and not result.interrupted:
+        text = api.repaired_text(result)
+        try:
+            _rewrite(file, text)
+        except OSError as error:
+            raise UsageError(f"{file} cannot be written: {error.strerror}", hint="See to its permissions.") from error
+        _note(f"{file}: written, with the first repair")
+    sys.exit(result.exit_code)
+
+
+def _rewrite(path: str, text: str) -> None:
+    """Write the text of a plan file, with a byte order mark if there was one."""
+    with open(path, "rb") as file:
+        mark = "\ufeff" if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else ""
+    _write(path, mark + text)
+
+
+@main.command()
 @click.argument("token")
 @click.argument("file")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step, with its source line.")
-@_color_option
+@color_option
 def replay(token: str, file: str, verbose: bool, color: str) -> None:
     """Take the steps of a printed race again: TOKEN on the plan of FILE.
 
@@ -336,7 +334,7 @@ def replay(token: str, file: str, verbose: bool, color: str) -> None:
 @main.command()
 @click.argument("file")
 @click.option("--promela", "promela", is_flag=True, required=True, help="Write a model for SPIN.")
-@_scenario_options
+@scenario_options
 @click.option("-o", "output", type=click.Path(dir_okay=False), help="Write to this file, not to stdout.")
 def export(
     file: str,
@@ -352,7 +350,7 @@ def export(
     Exit status: 0, or 2 for a plan or usage error.
     """
     del promela  # there is one format; the option names it
-    choice = _Choice(vcpus, pages, ops)
+    choice = Choice(vcpus, pages, ops)
     text = api.export_promela(file, plan, choice.of(api.one_plan(file, plan)))
     if output is None:
         _say(text)
@@ -366,23 +364,16 @@ def export(
 @main.command()
 @click.argument("name", required=False)
 @click.option("--check", "checking", is_flag=True, help="Check both plans of each entry, or of NAME.")
-@click.option(
-    "--time",
-    "seconds",
-    type=float,
-    default=gallery_judge.DEFAULT_TIME,
-    show_default=True,
-    help="Seconds for each plan.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print data instead of text (docs/gallery.md).")
+@time_option(gallery_judge.DEFAULT_TIME, "each plan")
+@json_option("gallery.md")
 @click.option("-v", "--verbose", is_flag=True, help="Show every step of the race, with its source line.")
-@_color_option
+@color_option
 def gallery(name: str | None, checking: bool, seconds: float, as_json: bool, verbose: bool, color: str) -> None:
     """List real bugs, or show one: the plan, its race, and the fix.
 
     Exit status: 0, or, if something was checked: 0 all as expected, 1 not so, 3 undecided; 2 a usage error.
     """
-    _has_time(seconds)
+    some_time(seconds)
     found = gallery_entry.entries()
     wanted = found if name is None else (gallery_entry.named(name, found),)
     if name is None and not checking:
@@ -410,15 +401,6 @@ def gallery(name: str | None, checking: bool, seconds: float, as_json: bool, ver
     else:
         _show(gallery_text.story(found, judged[0], verbose), color)
     sys.exit(gallery_judge.exit_code(judged, len(wanted)))
-
-
-def _has_time(seconds: float) -> None:
-    """Refuse a time in which nothing can be searched.
-
-    :raises UsageError: for that.
-    """
-    if not seconds > 0:
-        raise UsageError(f"--time {seconds:g} leaves no time", hint="Give a number of seconds above 0.")
 
 
 def _write(path: str, text: str) -> None:

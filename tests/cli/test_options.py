@@ -9,7 +9,8 @@ import click
 import pytest
 from support.command import KVM2008, WIDTH, unpinned
 
-from unpinned.cli import _size, main
+from unpinned.cli import main
+from unpinned.options import read_size
 
 SMALL = ("--plan", "Kvm2008", "--ops", "zap")
 #: More states than are left to the reference engine.
@@ -44,7 +45,7 @@ BROKEN = {
     ],
 )
 def test_a_size_may_have_a_unit(text, size):
-    assert _size(text) == size
+    assert read_size(text) == size
 
 
 @pytest.mark.parametrize("size", ["5X", "1KiG", "G", "GiB", "1iB", "1GBB", "nan", "inf", "1G\n2"])

@@ -30,7 +30,7 @@ import pytest
 from support import pages as page_tools
 from support.pages import PAGES, ROOT, Block, blocks, commands, console, matches, refreshed, rows, sections, with_block
 
-from unpinned.api import as_data, check
+from unpinned.api import as_data, check, one_plan, repair, repair_as_data, why, why_as_data
 from unpinned.errors import PlanError
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
@@ -347,6 +347,24 @@ class Narrow(Kvm2008Posted):
     operations = ("reclaim",)
 """
 
+#: Has an element without which it is no plan.
+ODD = """\
+from unpinned import *
+
+class Odd(SecondaryMMU):
+    promises = ("leak",)
+    operations = ("munmap",)
+    on = Flag()
+
+    def page_fault(self, gfn, write):
+        while self.on and not write:
+            pass
+        page = self.get_user_page(gfn, write)
+        self.map(gfn, page, write)
+        self.put_page(page)
+        return MAPPED
+"""
+
 
 def _objects(value: Any, path: str, found: dict[str, dict[str, set[type]]]) -> None:
     """Collect for every object of the data its keys, and the types that each was seen to have."""
@@ -358,6 +376,17 @@ def _objects(value: Any, path: str, found: dict[str, dict[str, set[type]]]) -> N
         for key, inner in value.items():
             keys.setdefault(key, set()).add(type(inner))
             _objects(inner, f"{path}.{key}".lstrip("."), found)
+
+
+def _documented(page: str, level: int) -> dict[str, dict[str, set[type]]]:
+    """Return for every object that a page describes its keys, with the types of each."""
+    found: dict[str, dict[str, set[type]]] = {}
+    for heading, body in sections((ROOT / "docs" / page).read_text(encoding="utf-8"), level).items():
+        if match := re.match(r"The whole$|.*`([\w.\[\]]+)`$", heading):
+            found[match[1] or ""] = {
+                key.strip("`"): {TYPES[word] for word in types.split(" or ")} for key, types, *_ in rows(body)
+            }
+    return found
 
 
 def _errors(folder: Path) -> list[PlanError]:
@@ -372,14 +401,7 @@ def _errors(folder: Path) -> list[PlanError]:
 
 
 def test_every_key_of_the_data_is_documented_and_every_documented_key_is_there(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
-    documented: dict[str, dict[str, set[type]]] = {}
-    for heading, body in sections(text, 2).items():
-        if match := re.match(r"The whole$|.*`([\w.\[\]]+)`$", heading):
-            table = rows(body)
-            documented[match[1] or ""] = {
-                key.strip("`"): {TYPES[word] for word in types.split(" or ")} for key, types, *_ in table
-            }
+    documented = _documented("json.md", 2)
     (tmp_path / "full.py").write_text(FULL, encoding="utf-8")
     drivers = ROOT / "src" / "unpinned" / "drivers" / "kvm2008.py"
     seen: dict[str, dict[str, set[type]]] = {}
@@ -397,6 +419,36 @@ def test_every_key_of_the_data_is_documented_and_every_documented_key_is_there(t
     for path, keys in seen.items():
         for key, types in keys.items():
             assert types == documented[path][key], f"{path}.{key}"
+
+
+#: Objects of what `why` and `repair` say that are those of a check.
+OF_A_CHECK = {
+    "repair.race": "plans[].race",
+    "repair.rungs[]": "plans[].rungs[]",
+    "repair.repairs[].rungs[]": "plans[].rungs[]",
+    "why.rungs[]": "plans[].rungs[]",
+    "why.elements[].rungs[]": "plans[].rungs[]",
+    "why.elements[].race": "plans[].race",
+}
+
+
+def test_every_key_of_what_why_and_repair_say_is_documented(tmp_path: Path) -> None:
+    documented, of_a_check = _documented("why.md", 3), _documented("json.md", 2)
+    (tmp_path / "odd.py").write_text(ODD, encoding="utf-8")
+    seen: dict[str, dict[str, set[type]]] = {}
+    for file, name in (
+        (ROOT / "examples" / "page_alone.py", "PageAlone"),
+        (ROOT / "src" / "unpinned" / "drivers" / "kvm2008.py", "Kvm2008Posted"),
+        (tmp_path / "odd.py", "Odd"),
+    ):
+        data = why_as_data(why(one_plan(file, name), seconds=60))
+        _objects(json.loads(json.dumps({"why": data})), "", seen)
+    for example in ("page_alone.py", "seq_after_gup.py"):
+        data = repair_as_data(repair(one_plan(ROOT / "examples" / example), seconds=60))
+        _objects(json.loads(json.dumps({"repair": data})), "", seen)
+    for path, other in OF_A_CHECK.items():
+        assert set(seen[path]) == set(of_a_check[other]), path
+    assert {path: keys for path, keys in seen.items() if path in documented} == documented
 
 
 # ---- the manifest

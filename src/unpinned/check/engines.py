@@ -25,8 +25,6 @@ from unpinned.native import machine
 #: The compiled engine comes first: it is the one that is taken if none is named.
 ENGINES: Final = ("native", "reference")
 
-#: States up to which the reference engine searches what the compiled one would have to be compiled for.
-_SMALL: Final = 20_000
 #: Columns of a message.
 _WIDTH: Final = 75
 #: Bytes that one state takes in the reference engine, edges included.
@@ -37,7 +35,8 @@ _BYTES_A_STATE: Final = 600
 class Options:
     """How to search: the engine, cores, bytes of memory (None: half of what is free), and whether to reduce.
 
-    `seed` gives other hashes. In `checkpoint`, a folder, long searches are written down, and with `resume` they go on
+    The reference engine searches what has up to `small` states, for which nothing need be compiled. `seed` gives other
+    hashes. In `checkpoint`, a folder, long searches are written down, and with `resume` they go on
     from what stands there; one of which nothing does begins anew. `warn` is told what the user should know at once.
     """
 
@@ -49,6 +48,7 @@ class Options:
     checkpoint: Path | None = None
     resume: bool = False
     warn: Callable[[str], None] = warnings.warn
+    small: int = 20_000
 
     @property
     def is_slow(self) -> bool:
@@ -97,7 +97,7 @@ def examine(system: System, deadline: float | None, options: Options, tick: Tick
     most = max(1, memory // _BYTES_A_STATE)
     if options.engine == "reference" or options.is_slow:
         return reference.examine(system, Bounds(deadline, most), tick)
-    evidence = reference.examine(system, Bounds(deadline, min(most, _SMALL)), tick)
+    evidence = reference.examine(system, Bounds(deadline, min(most, options.small)), tick)
     if evidence.stopped != "memory":
         return evidence
     from unpinned.check import compiled  # noqa: PLC0415 - small searches do not wait for LLVM

@@ -24,6 +24,7 @@ from unpinned.check.verdict import (
     judge,
 )
 from unpinned.check.witness import Race
+from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises, whole
@@ -49,7 +50,7 @@ class Watch:
         """Hear what a rung gave."""
 
 
-_UNWATCHED: Final = Watch()
+UNWATCHED: Final = Watch()
 
 
 def ladder(plan: PlanClass) -> tuple[Rung, ...]:
@@ -86,7 +87,8 @@ def climb(
     scenario: Scenario | None = None,
     required_only: bool = False,
     options: Options = DEFAULT,
-    watch: Watch = _UNWATCHED,
+    watch: Watch = UNWATCHED,
+    promised_only: bool = False,
 ) -> PlanResult:
     """Search the rungs of a plan until a race is found or the time is up.
 
@@ -94,6 +96,7 @@ def climb(
     :param scenario: search this one scenario, as a required rung, and no ladder.
     :param required_only: leave out the later rungs, so that the result does not depend on the machine's speed.
     :param options: which engine searches, and what it may take.
+    :param promised_only: do not look for races on rules that the plan does not promise.
 
     An interrupt ends it and leaves what was found.
 
@@ -120,7 +123,8 @@ def climb(
             break
     verdict, why = decide(plan, results, rungs)
     races: list[tuple[Scenario, Race]] = []
-    unsearched = dict.fromkeys((rule for rule in RULES if rule not in promises(plan)), INTERRUPTED)
+    others = () if promised_only else (rule for rule in RULES if rule not in promises(plan))
+    unsearched = dict.fromkeys(others, INTERRUPTED)
     try:
         interrupted = interrupted or _look_for(plan, rungs, unsearched, races, deadline, options, watch)
     except KeyboardInterrupt:
@@ -132,7 +136,16 @@ def climb(
 def _search(
     plan: PlanClass, rung: Rung, promised: frozenset[str], deadline: float, options: Options, watch: Watch
 ) -> RungResult:
-    system = build(plan, rung.scenario, promised)
+    return search_rung(build(plan, rung.scenario, promised), rung, deadline, options, watch)
+
+
+def search_rung(
+    system: System, rung: Rung, deadline: float, options: Options = DEFAULT, watch: Watch = UNWATCHED
+) -> RungResult:
+    """Search the system of a plan and a rung, and decide it; an interrupt ends it and leaves what was found.
+
+    :param deadline: when to stop, as time.monotonic() tells it.
+    """
     evidence = examine(system, deadline, options, watch.tick)
     try:
         return judge(rung, evidence)

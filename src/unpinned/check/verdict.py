@@ -107,7 +107,7 @@ class PlanResult:
         """Return the lines of the plan, as (file, line), that no search reached; those of helpers nobody calls too."""
         lines = frozenset[tuple[str, int]]().union(*(rung.lines for rung in self.rungs))
         lines |= {
-            (method.source.path, stmt.lineno)
+            (method.source.path, method.source.pos(stmt).line)
             for method in self.plan.methods.values()
             for stmt in ast.walk(method.node)
             if isinstance(stmt, _SIMPLE) and not (isinstance(stmt, ast.Expr) and isinstance(stmt.value, ast.Constant))
@@ -177,9 +177,19 @@ def decide(plan: PlanClass, rungs: Sequence[RungResult], planned: Sequence[Rung]
         rest = "" if len(missing) == 1 else f", nor were {len(missing) - 1} more required rungs"
         why.append(f"{missing[0].scenario} was not begun{rest}")
     if not why:
-        events = frozenset[str]().union(*(result.events for result in rungs if result.rung.required))
-        why = [f"the search was vacuous: {what}" for event, what in _wanted(plan, planned) if event not in events]
+        why = [f"the search was vacuous: {what}" for what in unseen(plan, rungs).values()]
     return (Verdict.UNDECIDED if why else Verdict.HOLDS), tuple(why)
+
+
+def unseen(plan: PlanClass, rungs: Sequence[RungResult]) -> dict[str, str]:
+    """Return the events that searches had to see and did not, with a sentence on each: without them a pass is vacuous.
+
+    :param rungs: those that were searched, all required ones among them.
+    """
+    required = [result for result in rungs if result.rung.required]
+    events = frozenset[str]().union(*(result.events for result in required))
+    wanted = _wanted(plan, [result.rung for result in required])
+    return {event: what for event, what in wanted if event not in events}
 
 
 def _wanted(plan: PlanClass, planned: Sequence[Rung]) -> list[tuple[str, str]]:

@@ -1,19 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write results as data: what `--json` prints (docs/json.md describes every key)."""
+"""Write results as data: what `--json` prints (docs/json.md and docs/why.md describe every key)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Final
 
+from unpinned.check.repair import RepairResult
 from unpinned.check.verdict import PlanResult, RungResult, exit_code
+from unpinned.check.why import Judged, WhyResult
 from unpinned.errors import UnpinnedError
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import null_ops
 from unpinned.plan.reading.classes import unjudged
 from unpinned.timeline import Row, Timeline
+from unpinned.vary.edits import diff_of
 
 FORMAT: Final = "unpinned-check"
+WHY_FORMAT: Final = "unpinned-why"
+REPAIR_FORMAT: Final = "unpinned-repair"
 #: Goes up when a key changes its meaning or goes away; new keys may come without that.
 VERSION: Final = 1
 
@@ -33,6 +38,79 @@ def results_data(
         "exit_code": exit_code(results, bool(errors)),
         "plans": [_plan(result, told) for result, told in zip(results, timelines, strict=True)],
         "errors": [_error(error) for error in errors],
+    }
+
+
+def why_data(result: WhyResult, timelines: Sequence[Timeline | None], engine: str) -> dict[str, Any]:
+    """Return what a plan needs as JSON data; `timelines` has for each element its race, or None."""
+    return {
+        "format": WHY_FORMAT,
+        "version": VERSION,
+        "engine": engine,
+        "memory_model": "SC",
+        "exit_code": result.exit_code,
+        "plan": result.base.plan.name,
+        "file": result.base.plan.pos.file,
+        "line": result.base.plan.pos.line,
+        "verdict": str(result.base.verdict),
+        "property": result.base.race.rule if result.base.race else None,
+        "why_undecided": list(result.base.why),
+        "rungs": [_rung(rung) for rung in result.base.rungs],
+        "elements": [
+            _judged(number, one, told)
+            for number, (one, told) in enumerate(zip(result.judged, timelines, strict=True), start=1)
+        ],
+    }
+
+
+def _judged(number: int, one: Judged, told: Timeline | None) -> dict[str, Any]:
+    element, way = one.element, one.way
+    return {
+        "number": number,
+        "kind": element.kind,
+        "what": element.what,
+        "method": element.method.name,
+        "owner": element.method.owner,
+        "file": element.pos.file,
+        "line": element.pos.line,
+        "column": element.pos.col + 1,
+        "need": str(one.need),
+        "why": one.why or None,
+        "edit": way.edit.what if way else None,
+        "diff": diff_of(way.edit) if way else None,
+        "property": told.rule if told else None,
+        "rungs": [_rung(rung) for rung in way.result.rungs] if way else [],
+        "race": timeline_data(told) if told else None,
+    }
+
+
+def repair_data(result: RepairResult, race: Timeline | None, engine: str) -> dict[str, Any]:
+    """Return the repairs of a plan as JSON data; `race` is that of the plan itself, or None."""
+    plan = result.base.plan
+    return {
+        "format": REPAIR_FORMAT,
+        "version": VERSION,
+        "engine": engine,
+        "memory_model": "SC",
+        "exit_code": result.exit_code,
+        "plan": plan.name,
+        "file": plan.pos.file,
+        "line": plan.pos.line,
+        "verdict": str(result.base.verdict),
+        "why_undecided": list(result.base.why),
+        "rungs": [_rung(rung) for rung in result.base.rungs],
+        "race": timeline_data(race) if race else None,
+        "repairs": [
+            {
+                "edits": list(one.edits),
+                "diff": one.diff,
+                "locked": one.locked,
+                "rungs": [_rung(rung) for rung in one.result.rungs],
+            }
+            for one in result.repairs
+        ],
+        "tried": result.tried,
+        "searched": result.searched.name.lower(),
     }
 
 

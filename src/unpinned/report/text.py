@@ -20,32 +20,38 @@ _EFFECT: Final = 33  # what became of a frame ends at this column of a cell
 
 _SCENARIO: Final = 38  # columns of a scenario's name
 
-_NOT_COVERED: Final = (
+#: What no verdict speaks of.
+NOT_COVERED: Final = (
     "weak memory; more vCPUs, pages or concurrent operations than above; operations of the era 'current'"
 )
 
 
-def plan_block(result: PlanResult, timelines: Sequence[Timeline], verbose: bool = False) -> str:
-    """Return the block of a plan; `timelines` tell its race, or the races on rules that it does not promise."""
+def plan_block(
+    result: PlanResult, timelines: Sequence[Timeline], verbose: bool = False, replay: str = "replay:"
+) -> str:
+    """Return the block of a plan; `timelines` tell its race, or the races on rules that it does not promise.
+
+    :param replay: what stands before the command that replays a race.
+    """
     plan = result.plan
     lines: list[str] = []
     if result.verdict is Verdict.RACE:
-        lines += race_lines(timelines[0], "BUG", verbose)
+        lines += race_lines(timelines[0], "BUG", verbose, replay)
         timelines = timelines[1:]
     else:
         lines += [f"{'OK' if result.verdict is Verdict.HOLDS else 'UNDECIDED'}: unpinned: {plan.name}"]
         lines[0] += " holds" if result.verdict is Verdict.HOLDS else " is undecided"
-        lines += ["", *_head(f"{plan.pos.file}:{plan.pos.line} {plan.name}", "memory model SC")]
-    lines += ["", *_rungs(result.rungs)] if result.rungs else []
+        lines += ["", *head_lines(f"{plan.pos.file}:{plan.pos.line} {plan.name}", "memory model SC")]
+    lines += ["", *rung_lines(result.rungs)] if result.rungs else []
     lines.append("")
     for i, why in enumerate(result.why):
-        lines += _wrapped(" undecided because ", why) if i == 0 else _wrapped(" and because       ", why)
+        lines += wrapped(" undecided because ", why) if i == 0 else wrapped(" and because       ", why)
     if result.why:
-        lines += _wrapped(" what to do        ", _advice(result))
+        lines += wrapped(" what to do        ", _advice(result))
     lines += _remarks(result, verbose)
     for timeline in timelines:
         reason = plan.waive.get(timeline.rule, "the plan does not promise it")
-        lines += ["", *race_lines(timeline, "NOTE", verbose), f" no violation: {reason}"]
+        lines += ["", *race_lines(timeline, "NOTE", verbose, replay), f" no violation: {reason}"]
     observation = observation_line(result)
     return "\n".join([*lines, *([observation] if observation else [])]) + "\n"
 
@@ -83,40 +89,40 @@ def replay_block(timeline: Timeline, verbose: bool = False) -> str:
 # ---- a race
 
 
-def race_lines(timeline: Timeline, word: str, verbose: bool) -> list[str]:
+def race_lines(timeline: Timeline, word: str, verbose: bool, replay: str = "replay:") -> list[str]:
     """Return the lines of a race; `word` is BUG, or NOTE where the plan does not promise the rule."""
     race, plan = timeline.race, timeline.plan
     where = " / ".join(f"{method}()" if method != "guest" else "guest" for method in timeline.where)
     lines = [f"{word}: unpinned: {timeline.rule}" + (f" in {where}" if where else ""), ""]
-    lines += _head(f"{plan.pos.file}:{plan.pos.line} {plan.name}", f"memory model SC   {timeline.scenario}")
-    lines += _wrapped(" rule  ", timeline.sentence)
+    lines += head_lines(f"{plan.pos.file}:{plan.pos.line} {plan.name}", f"memory model SC   {timeline.scenario}")
+    lines += wrapped(" rule  ", timeline.sentence)
     if race.also:
-        lines += _wrapped(" also  ", ", ".join(race.also))
+        lines += wrapped(" also  ", ", ".join(race.also))
     lines += ["", *_table(timeline, verbose), ""]
     last = len(race.schedule)
     place = f"step {last}" if timeline.cycle in (None, last) else f"steps {timeline.cycle} to {last}"
     mark = f"{place}: {timeline.message}"
     if timeline.conflict is not None:
         mark += f"; conflicts with step {timeline.conflict}"
-    lines += [*_wrapped(" ==> ", mark), ""]
+    lines += [*wrapped(" ==> ", mark), ""]
     steps, switches = len(race.schedule), race.switches
     shortest = "no shorter race exists" if race.shortest else "a shorter one may exist"
-    counts = f" {_count(steps, 'step')}, {_count(switches, 'context switch', 'es')}"
+    counts = f" {counted(steps, 'step')}, {counted(switches, 'context switch', 'es')}"
     if race.states:
         lines.append(f"{counts}; {shortest}")
         lines.append(f" searched {race.states} states up to depth {race.depth}")
     else:
         lines.append(counts)
-    lines += _command(["unpinned replay", timeline.token, shlex.quote(plan.source.path)])
+    lines += _command(replay, ["unpinned replay", timeline.token, shlex.quote(plan.source.path)])
     return lines
 
 
-def _command(words: Sequence[str]) -> list[str]:
+def _command(label: str, words: Sequence[str]) -> list[str]:
     """Return the command that replays a race, in one line or, for a shell, in several."""
-    line = " replay: " + " ".join(words)
+    line = f" {label} " + " ".join(words)
     if len(line) <= WIDTH:
         return [line]
-    return [f" replay: {words[0]} \\", *(f"   {word} \\" for word in words[1:-1]), f"   {words[-1]}"]
+    return [f" {label} {words[0]} \\", *(f"   {word} \\" for word in words[1:-1]), f"   {words[-1]}"]
 
 
 def _table(timeline: Timeline, verbose: bool) -> list[str]:
@@ -208,14 +214,16 @@ def _joined(first: Row, second: Row) -> Row:
 # ---- the rest of a block
 
 
-def _head(what: str, right: str) -> list[str]:
+def head_lines(what: str, right: str) -> list[str]:
+    """Return the line that names a plan, with what is said at its right."""
     line = f" plan  {what}"
     if len(line) + 3 + len(right) <= WIDTH:
         return [f"{line}   {right}"]
     return [line, f"       {right}"]
 
 
-def _rungs(rungs: Sequence[RungResult]) -> list[str]:
+def rung_lines(rungs: Sequence[RungResult]) -> list[str]:
+    """Return the table of the rungs that were searched."""
     lines = [f" {'scenario':<{_SCENARIO + 1}}{'states':>12}{'depth':>8}  verdict"]
     for result in rungs:
         name = str(result.rung.scenario)
@@ -235,57 +243,67 @@ def _rungs(rungs: Sequence[RungResult]) -> list[str]:
 def _remarks(result: PlanResult, verbose: bool) -> list[str]:
     lines: list[str] = []
     if result.plan.flavour == "sleeping":
-        lines += _wrapped(" flavour        ", "sleeping: the mm's locks of the reverse map are no spinlocks")
+        lines += wrapped(" flavour        ", "sleeping: the mm's locks of the reverse map are no spinlocks")
     if missing := null_ops(result.plan):
-        lines += _wrapped(" NULL ops       ", ", ".join(missing))
+        lines += wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
-        lines += _wrapped(" waived         ", f"{rule}: {reason}")
+        lines += wrapped(" waived         ", f"{rule}: {reason}")
     if words := unjudged(result.plan):
-        lines += _wrapped(" not judged     ", f"{', '.join(words)}: memory is taken to be sequentially consistent")
+        lines += wrapped(" not judged     ", f"{', '.join(words)}: memory is taken to be sequentially consistent")
     for rung in result.rungs:
         for note in dict.fromkeys((*rung.notes, *(rung.details if verbose else ()))):
-            lines += _wrapped(" note           ", f"{rung.rung.scenario}: {note}")
+            lines += wrapped(" note           ", f"{rung.rung.scenario}: {note}")
     if result.interrupted and result.verdict is Verdict.HOLDS:
-        lines += _wrapped(" interrupted    ", "after the required part, which holds; the rest was not searched")
+        lines += wrapped(" interrupted    ", "after the required part, which holds; the rest was not searched")
     for why in dict.fromkeys(result.unsearched.values()):
         rules = ", ".join(rule for rule, reason in result.unsearched.items() if reason == why)
-        lines += _wrapped(" not looked for ", f"{rules} (not promised; {why.removesuffix(' (--time)')})")
+        lines += wrapped(" not looked for ", f"{rules} (not promised; {why.removesuffix(' (--time)')})")
     if result.verdict is Verdict.RACE:
         return lines
     # What a search that was cut short has not seen says nothing of the plan.
     if all(not rung.why for rung in result.rungs if rung.rung.required) and result.rungs:
         if result.unexercised:
-            lines += _wrapped(" not exercised  ", ", ".join(result.unexercised))
+            lines += wrapped(" not exercised  ", ", ".join(result.unexercised))
         if result.unreached:
             places = ", ".join(f"{file.rsplit('/', 1)[-1]}:{line}" for file, line in result.unreached)
-            lines += _wrapped(" never reached  ", places)
-    lines += _wrapped(" not covered    ", _NOT_COVERED)
+            lines += wrapped(" never reached  ", places)
+    lines += wrapped(" not covered    ", NOT_COVERED)
     return lines
 
 
 def _advice(result: PlanResult) -> str:
-    why = " ".join(result.why)
-    again = "run it again with --resume: it goes on from there" if result.checkpoint else "run it again"
+    """Say what to do about a plan that is undecided: a remedy, or a smaller scenario."""
     lower = next((rung.lower for rung in result.rungs if rung.lower), "")
     smaller = f"pick a smaller scenario ({f'{lower} first' if lower else '--vcpus --pages --ops'})"
+    first = remedy(result)
+    if result.interrupted or "vacuous" in " ".join(result.why):
+        return first
+    between = "; or " if result.checkpoint and "for --time" in first else ", or "
+    return f"{first}{between}{smaller}" if first else smaller
+
+
+def remedy(result: PlanResult) -> str:
+    """Say what a search needs that did not decide, in any scenario; nothing, if that is not known."""
+    why = " ".join(result.why)
+    again = "run it again with --resume: it goes on from there" if result.checkpoint else "run it again"
     if result.interrupted:
         return again
     if "the time was up" in why or "not begun" in why:
-        if result.checkpoint:
-            return f"{again}, for --time SECONDS more; or {smaller}"
-        return f"give it more time (--time SECONDS), or {smaller}"
+        return f"{again}, for --time SECONDS more" if result.checkpoint else "give it more time (--time SECONDS)"
     if "memory" in why:
-        return f"allow more memory (--memory SIZE{' --resume' if result.checkpoint else ''}), or {smaller}"
+        return f"allow more memory (--memory SIZE{' --resume' if result.checkpoint else ''})"
     if "passed its width" in why:
-        return "widen the counter (up to Counter(bits=6)), or pick a smaller scenario"
+        return "widen the counter (up to Counter(bits=6))"
     if "vacuous" in why:
         return "a plan must map, and replay if it can: look at the lines that were never reached"
-    return "pick a smaller scenario (--vcpus --pages --ops)"
+    return ""
 
 
-def _wrapped(first: str, text: str) -> list[str]:
+def wrapped(first: str, text: str) -> list[str]:
+    """Return a text within the columns, behind the words that it begins with."""
     return textwrap.wrap(text, WIDTH, initial_indent=first, subsequent_indent=" " * len(first))
 
 
-def _count(n: int, what: str, plural: str = "s") -> str:
+def counted(n: int, what: str, plural: str = "s") -> str:
+    """Return a number with its noun: 1 step, 2 steps."""
     return f"{n} {what}" if n == 1 else f"{n} {what}{plural}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from unpinned.errors import PlanError, Pos
@@ -51,14 +51,16 @@ def unjudged(plan: PlanClass) -> tuple[str, ...]:
     return tuple(sorted(names & ORDERING.keys()))
 
 
-def read_plans(path: str | os.PathLike[str]) -> tuple[PlanClass, ...]:
+def read_plans(path: str | os.PathLike[str], instead: Mapping[str, Source] | None = None) -> tuple[PlanClass, ...]:
     """Return the plans that a file defines, in order.
+
+    :param instead: by real path, the files that are taken as they are here and not read from disk.
 
     A class without page_fault is no plan, and is left out if another class of the file derives from it.
 
     :raises PlanError: if the file is no plan file, or defines no plan.
     """
-    reader = Reader(model=False)
+    reader = Reader(model=False, instead=instead)
     module = reader.module(path)
     bases = {id(plan.base) for plan in module.defined}
     called = {name for plan in reader.classes() for fn in plan.methods.values() for name, _ in method_calls(fn.node)}

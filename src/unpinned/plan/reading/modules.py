@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -58,9 +58,10 @@ def _shown(path: str | os.PathLike[str]) -> str:
 class Reader:
     """Read plan files and what they import, each file once, and run none of them."""
 
-    def __init__(self, *, model: bool) -> None:
-        """Read plans, or models."""
+    def __init__(self, *, model: bool, instead: Mapping[str, Source] | None = None) -> None:
+        """Read plans, or models; `instead` has by real path the files that are not read from disk."""
         self.model = model
+        self._instead = instead or {}
         self._done: dict[str, Module] = {}
         self._open: list[str] = []
 
@@ -71,7 +72,8 @@ class Reader:
         """
         key = os.path.realpath(path)
         if key not in self._done:
-            module = Module(read_source(path, _shown(path) if self.model else None))
+            source = self._instead.get(key) or read_source(path, _shown(path) if self.model else None)
+            module = Module(source)
             self._open.append(key)
             for number, stmt in enumerate(module.source.tree.body):
                 self._statement(module, stmt, number == 0)

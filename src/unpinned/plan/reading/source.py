@@ -25,11 +25,15 @@ _A_PLAN = "Give the path of a Python file with a class that derives from Seconda
 
 @dataclass(frozen=True)
 class Source:
-    """A plan file: `path` as the user gave it, its text and its syntax."""
+    """A plan file: `path` as the user gave it, its text and its syntax.
+
+    In a variant that was made of a file, `origins` has for each line the number of the line that it was there.
+    """
 
     path: str
     text: str
     tree: ast.Module
+    origins: tuple[int, ...] = ()
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
@@ -44,7 +48,8 @@ class Source:
         end = _chars(raw, getattr(node, "end_col_offset", None) or 0)
         if getattr(node, "end_lineno", line) != line:
             end = len(raw.rstrip())
-        return _place(self.path, line, col, end, raw)
+        origin = self.origins[line - 1] if line <= len(self.origins) else line
+        return _place(self.path, origin, col, end, raw)
 
     def error(self, node: ast.AST, what: str, hint: str = "") -> PlanError:
         """Return the error that `what` is wrong at `node`, and `hint` what to write instead."""
