@@ -219,3 +219,14 @@ def test_of_any_plan_every_line_of_a_variant_is_one_of_the_file(tmp_path_factory
                 if line.strip() != before[origin - 1].strip()
             ]
             assert len(other) <= 2, diff_of(edit)
+
+
+def test_fields_are_written_and_waited_for_by_methods_too():
+    (plan,) = [plan for plan in read_plans(ROOT / "tests/plans/vocabulary.py") if plan.name == "GateBehind"]
+    found = {(element.kind, element.what) for element in elements(plan)}
+    assert {("wait", "self.calm.wait_event(self.inside >= 0)"), ("wake", "self.ended.wake_up()")} <= found
+    (plan,) = [plan for plan in read_plans(ROOT / "tests/plans/vocabulary.py") if plan.name == "Ordered"]
+    found = {(element.kind, element.what) for element in elements(plan)}
+    assert ("bump", "WRITE_ONCE(self.count, self.count + 1)") in found
+    assert ("bump", "self.pages[gfn].xchg(1)") in found
+    assert not any(what.startswith("smp_mb") for _, what in found)

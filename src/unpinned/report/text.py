@@ -10,7 +10,7 @@ from typing import Final
 
 from unpinned.check.verdict import PlanResult, RungResult, Verdict
 from unpinned.mm.system import null_ops
-from unpinned.plan.reading.classes import unjudged
+from unpinned.plan.reading.classes import PlanClass, unjudged
 from unpinned.timeline import HOOKS, NOTHING, Row, Timeline
 
 WIDTH: Final = 75
@@ -240,6 +240,12 @@ def rung_lines(rungs: Sequence[RungResult]) -> list[str]:
     return lines
 
 
+def ordering_lines(plan: PlanClass) -> list[str]:
+    """Return the line that names the words of a plan that order memory, if it has any."""
+    words = ", ".join(unjudged(plan))
+    return wrapped(" not judged     ", f"{words}: memory is taken to be sequentially consistent") if words else []
+
+
 def _remarks(result: PlanResult, verbose: bool) -> list[str]:
     lines: list[str] = []
     if result.plan.flavour == "sleeping":
@@ -248,8 +254,7 @@ def _remarks(result: PlanResult, verbose: bool) -> list[str]:
         lines += wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
         lines += wrapped(" waived         ", f"{rule}: {reason}")
-    if words := unjudged(result.plan):
-        lines += wrapped(" not judged     ", f"{', '.join(words)}: memory is taken to be sequentially consistent")
+    lines += ordering_lines(result.plan)
     for rung in result.rungs:
         for note in dict.fromkeys((*rung.notes, *(rung.details if verbose else ()))):
             lines += wrapped(" note           ", f"{rung.rung.scenario}: {note}")

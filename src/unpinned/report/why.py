@@ -9,11 +9,19 @@ from collections.abc import Sequence
 from unpinned.check.verdict import PlanResult, Verdict
 from unpinned.check.why import Judged, Need, WhyResult
 from unpinned.plan.reading.classes import MethodDef, PlanClass
-from unpinned.report.text import NOT_COVERED, counted, head_lines, plan_block, remedy, rung_lines, wrapped
+from unpinned.report.text import (
+    NOT_COVERED,
+    counted,
+    head_lines,
+    ordering_lines,
+    plan_block,
+    remedy,
+    rung_lines,
+    wrapped,
+)
 from unpinned.timeline import Timeline
 from unpinned.vary.edits import diff_of
 
-_NOT_IN_THE_LANGUAGE = "barriers and READ_ONCE, which are not in the language yet"
 _ALONE = "each was left out by itself; once one is gone, another may be needed that is not needed now"
 
 
@@ -45,7 +53,7 @@ def why_block(result: WhyResult) -> str:
         lines += wrapped(" one at a time  ", _ALONE)
     if result.judged:
         lines += wrapped(" to see one     ", f"{_command('why', plan)} --show NUMBER")
-    lines += wrapped(" not judged     ", _NOT_IN_THE_LANGUAGE)
+    lines += ordering_lines(plan)
     lines += wrapped(" not covered    ", NOT_COVERED)
     counts = ", ".join(f"{number} {need}" for need, number in count.items() if number or need is not Need.NOT_JUDGED)
     lines.append(f"Elements {plan.name} {counts}")

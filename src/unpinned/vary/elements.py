@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from unpinned.errors import Pos
 from unpinned.plan.reading.classes import MethodDef, PlanClass
+from unpinned.plan.reading.expressions import FIELD_METHODS
 from unpinned.plan.reading.source import Source
 from unpinned.plan.reading.subset import is_docstring
 from unpinned.vary.checks import checks, operands
@@ -26,8 +27,8 @@ from unpinned.vary.walk import Place, call_of, field_of, kind_of, places, reache
 class Element:
     """What could be left out of a plan, or done otherwise.
 
-    `kind` is "lock", "bump", "flag", "check", "zap", "flush" or "order"; `what` is what the report calls it, and
-    `edits` are the ways to do without it.
+    `kind` is "lock", "bump", "flag", "wait", "wake", "check", "zap", "flush" or "order"; `what` is what the report
+    calls it, and `edits` are the ways to do without it.
     """
 
     kind: str
@@ -58,8 +59,28 @@ def _of_statement(plan: PlanClass, place: Place) -> Iterator[Element]:
             yield _dropped(place, kind)
         case ast.Assign(targets=[ast.Name()], value=value) if field_of(value):
             yield from _snapshot(place)
-        case ast.Expr():
+        case ast.Expr(value=ast.Call() as call):
             yield from _zaps(place)
+            if kind := _stored(plan, call):
+                yield _dropped(place, kind)
+
+
+def _stored(plan: PlanClass, call: ast.Call) -> str:
+    """Return the kind of element that a call is which writes a field, or waits or wakes; "" for others."""
+    match call:
+        case ast.Call(func=ast.Name(id="WRITE_ONCE" | "smp_store_release"), args=[target, _]):
+            field = field_of(target)
+        case ast.Call(func=ast.Attribute(value=target, attr=name)) if name in FIELD_METHODS:
+            field = field_of(target)
+            if name in _QUEUES:
+                return _QUEUES[name]
+        case _:
+            return ""
+    return "flag" if kind_of(plan, field) == "Flag" else "bump"
+
+
+#: The methods of a wait queue, and what they are called here.
+_QUEUES = {"wait_event": "wait", "wake_up": "wake"}
 
 
 def _element(place: Place, kind: str, what: str, node: ast.stmt | ast.expr, *edits: Edit) -> Element:
