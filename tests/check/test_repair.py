@@ -111,8 +111,14 @@ def test_the_mail_is_repaired_by_the_bump_in_end(tmp_path):
             *("seq_without_count", "SeqWithoutCount", "ask `self.range_count` too, line 18 of page_fault()"),
             marks=pytest.mark.long,
         ),
-        ("count_without_seq", "CountWithoutSeq", "ask `self.seq != seq` too, line 17 of page_fault()"),
-        ("bump_in_start", "BumpInStart", "add `self.seq += 1` in invalidate_range_end()"),
+        pytest.param(
+            *("count_without_seq", "CountWithoutSeq", "ask `self.seq != seq` too, line 17 of page_fault()"),
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
+            *("bump_in_start", "BumpInStart", "add `self.seq += 1` in invalidate_range_end()"),
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_examples_are_repaired(tmp_path, example, plan, edit):
@@ -122,6 +128,7 @@ def test_examples_are_repaired(tmp_path, example, plan, edit):
     assert holds_as_a_file(result, 0, tmp_path / f"{example}.py")
 
 
+@pytest.mark.long
 def test_a_lock_that_is_missing_is_put_round_as_little_as_will_do(tmp_path):
     text = KVM2008.read_text().split("class Kvm2008Both")[0].replace("Kvm2008Posted", "Unlocked")
     before = "        with self.mmu_lock:\n            self.range_count -= 1\n"
@@ -144,6 +151,7 @@ def test_two_edits_where_one_does_not_do(tmp_path):
     assert holds_as_a_file(result, 0, tmp_path / "plan.py")
 
 
+@pytest.mark.long
 def test_a_check_of_two_conditions_that_is_missing_takes_two_edits(tmp_path):
     """Neither condition alone gets past the first race; the one that makes it later is the first half."""
     text = KVM2008.read_text().split("class Kvm2008Posted")[0] + "class Unasked(Kvm2008):\n"

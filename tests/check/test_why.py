@@ -129,6 +129,7 @@ def test_the_bump_in_start_is_not_needed(both):
     ]
 
 
+@pytest.mark.long
 def test_once_the_bump_in_start_is_gone_the_one_in_end_is_needed():
     result = why(kvm2008("Kvm2008"), seconds=100)
     assert result.exit_code == 0
@@ -184,6 +185,7 @@ def test_a_plan_that_races_needs_a_repair_and_not_an_answer():
     assert (result.exit_code, result.judged) == (1, ())
 
 
+@pytest.mark.long
 def test_an_element_without_which_the_search_is_vacuous(tmp_path):
     """That nothing is replayed without a check is no reason to keep it; that nothing is mapped is one."""
     result = why(plan_of(tmp_path, IDLE), seconds=60)

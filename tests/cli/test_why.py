@@ -77,6 +77,7 @@ def test_what_is_not_needed_is_shown_to_hold_without_it():
     assert run.out.endswith("Observation Kvm2008Both Never 0 406564\n")
 
 
+@pytest.mark.long
 def test_the_token_replays_once_the_edit_is_made(tmp_path):
     """Data has the diff and the token; `patch` makes the edit."""
     path = tmp_path / "kvm2008.py"

@@ -269,7 +269,9 @@ def test_states_with_ranks_of_many_systems():
 
 
 @pytest.mark.parametrize("forever", [False, True])
-@pytest.mark.parametrize("bound", [(1, 1, 2, 1, 2), (2, 1, 2, 1, 2), (1, 2, 1, 2, 3)])
+@pytest.mark.parametrize(
+    "bound", [(1, 1, 2, 1, 2), (2, 1, 2, 1, 2), pytest.param((1, 2, 1, 2, 3), marks=pytest.mark.long)]
+)
 def test_states_of_the_interval_notifier_have_one_form(bound, forever):
     found = ranked(interval(*bound, forever=forever), "model.generation")
     assert found is not None

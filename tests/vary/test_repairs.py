@@ -206,7 +206,7 @@ def test_a_method_that_says_super_is_not_copied(tmp_path):
 
 
 @given(made_plans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_of_any_plan_an_edit_changes_the_class_and_nothing_else(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("made") / "made.py"
     path.write_text(text)
