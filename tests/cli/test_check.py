@@ -374,7 +374,7 @@ def test_a_crowd_of_cpus_still_fits() -> None:
 TOP = {"format", "version", "engine", "memory_model", "exit_code", "plans", "errors"}
 PLAN = {
     "plan", "file", "line", "verdict", "property", "why_undecided", "states", "rungs", "race", "not_promised",
-    "waived", "not_looked_for", "null_ops", "not_exercised", "never_reached",
+    "waived", "not_looked_for", "flavour", "null_ops", "not_judged", "not_exercised", "never_reached",
 }  # fmt: skip
 RUNG = {"bounds", "required", "verdict", "property", "states", "depth", "why_undecided", "notes"}
 BOUNDS = {"vcpus", "pages", "frames", "ops"}
