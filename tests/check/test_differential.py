@@ -22,10 +22,11 @@ from unittest import mock
 
 import networkx as nx
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from support import plain
 from support import systems as hand
+from support.campaigns import RUN, compare_many, in_parts
 from support.made_plans import AT_MOST, SCENARIOS, made_plans, read_made
 from support.spin import requires_spin, run_spin
 from support.systems import systems
@@ -448,23 +449,24 @@ def faulting_systems(draw: Callable[[st.SearchStrategy], Any]) -> System:
 SEEN: Counter[str] = Counter()
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(faulting_systems())
-def test_deadlock_and_progress_of_random_systems(made: System) -> None:
-    graph = explore(compile_system(made), Bounds(states=1_500), to_end=True)
-    assume(graph.complete)
-    same_graph_rules(graph)
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(faulting_systems())
-def test_deadlock_and_progress_of_many_random_systems(made: System) -> None:
+def _same_deadlock_and_progress(made: System) -> None:
     graph = explore(compile_system(made), Bounds(states=1_500), to_end=True)
     assume(graph.complete)
     deadlocks, cycles = same_graph_rules(graph)
     SEEN.update(systems=1, deadlocks=deadlocks, cycles=cycles)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(faulting_systems())
+def test_deadlock_and_progress_of_random_systems(made: System) -> None:
+    _same_deadlock_and_progress(made)
+
+
+@in_parts(6)
+def test_deadlock_and_progress_of_many_random_systems(part: int) -> None:
+    SEEN.clear()
+    compare_many(_same_deadlock_and_progress, faulting_systems(), part=part, examples=500)
+    assert min(SEEN["systems"], SEEN["deadlocks"], SEEN["cycles"]) > 0
 
 
 # ---- e: shortest schedules ------------------------------------------------------------------------------------
@@ -662,10 +664,6 @@ def compare(text: str, at: tuple[int, int, str], *, spin: bool) -> None:
     MADE[text, at] = frozenset(rules | (set() if small else {"large without reductions"}))
 
 
-#: A plan that fails is printed as it is: to shrink it would take minutes.
-RUN = (Phase.explicit, Phase.reuse, Phase.generate)
-
-
 @settings(max_examples=20, deadline=None, derandomize=True, phases=RUN, suppress_health_check=list(HealthCheck))
 @given(made_plans(), st.sampled_from(SCENARIOS))
 def test_made_plans(text: str, at: tuple[int, int, str]) -> None:
@@ -682,22 +680,17 @@ def test_spin_on_made_plans(text: str, at: tuple[int, int, str]) -> None:
     same_as_spin(graph)
 
 
+def _compare_with_spin(text: str, at: tuple[int, int, str]) -> None:
+    compare(text, at, spin=True)
+
+
 @requires_spin
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-def test_many_made_plans(capsys: pytest.CaptureFixture[str]) -> None:
-    """Make 500 different plans; say what they were."""
-
-    @settings(max_examples=100, deadline=None, database=None, phases=RUN, suppress_health_check=list(HealthCheck))
-    @given(made_plans(), st.sampled_from(SCENARIOS))
-    def some(text: str, at: tuple[int, int, str]) -> None:
-        compare(text, at, spin=True)
-
+@in_parts(10)
+def test_many_made_plans(part: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """Make a hundred different plans, and say what they were."""
     MADE.clear()
-    while sum(rules != TOO_LARGE for rules in MADE.values()) < 500:
-        some()
-        with capsys.disabled():
-            print(f"{len(MADE)} made plans", flush=True)  # noqa: T201
+    compare_many(_compare_with_spin, made_plans(), st.sampled_from(SCENARIOS), part=part, examples=100)
+    assert sum(rules != TOO_LARGE for rules in MADE.values()) > 20
     count = Counter("holds" if not rules else "+".join(sorted(rules)) for rules in MADE.values())
     with capsys.disabled():
         print(f"\n{len(MADE)} made plans: {dict(count.most_common())}")  # noqa: T201

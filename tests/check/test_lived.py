@@ -10,8 +10,9 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.campaigns import RUN, compare_many, in_parts
 from support.lived import Life
 from support.made_plans import SCENARIOS, made_plans, read_made
 from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
@@ -102,7 +103,6 @@ def test_plans_do_what_python_does(path: Path, beside: str) -> None:
             walk(plan, whole_text(path), scenario(beside), random, 150)
 
 
-RUN = (Phase.explicit, Phase.reuse, Phase.generate)
 WHO = [":".join(map(str, at)) for at in SCENARIOS] + [
     "1:2:zap",
     "2:1:munmap+reclaim",
@@ -111,19 +111,21 @@ WHO = [":".join(map(str, at)) for at in SCENARIOS] + [
 ]
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, phases=RUN, suppress_health_check=list(HealthCheck))
-@given(made_plans(), st.sampled_from(WHO), st.integers(0, 10**6))
-def test_made_plans_do_what_python_does(text: str, beside: str, seed: int) -> None:
+MADE = (made_plans(), st.sampled_from(WHO), st.integers(0, 10**6))
+
+
+def walk_some(text: str, beside: str, seed: int) -> None:
     random = Random(seed)
     for _ in range(3):
         walk(read_made(text), text, scenario(beside), random, 300)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-@settings(max_examples=2000, deadline=None, database=None, phases=RUN, suppress_health_check=list(HealthCheck))
-@given(made_plans(), st.sampled_from(WHO), st.integers(0, 10**6))
-def test_many_made_plans_do_what_python_does(text: str, beside: str, seed: int) -> None:
-    random = Random(seed)
-    for _ in range(5):
-        walk(read_made(text), text, scenario(beside), random, 400)
+@settings(max_examples=40, deadline=None, derandomize=True, phases=RUN, suppress_health_check=list(HealthCheck))
+@given(*MADE)
+def test_made_plans_do_what_python_does(text: str, beside: str, seed: int) -> None:
+    walk_some(text, beside, seed)
+
+
+@in_parts(10)
+def test_many_made_plans_do_what_python_does(part: int) -> None:
+    compare_many(walk_some, *MADE, part=part, examples=200)

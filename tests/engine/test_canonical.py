@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, assume, event, given, settings
+from support.campaigns import compare_many, in_parts, seeds
 from support.orbits import Orbits, explore_quotient
 from support.reducible import ranking_system
 from support.searching import DRIVERS
@@ -165,26 +166,22 @@ def test_states_of_the_shipped_plans_have_one_form_for_each_orbit(name, vcpus, p
 # ---- random systems
 
 
+def _forms_are_in_orbits(made: System, most: int = 1_000) -> None:
+    symmetry = find_symmetry(made)
+    assume(symmetry.pages or symmetry.frames or symmetry.threads)
+    forms, orbits = forms_and_orbits(made, whole_states(made, most), symmetry)
+    assert orbits <= forms <= 2 * orbits
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(any_systems())
 def test_forms_of_random_systems_are_in_their_orbits(made):
-    symmetry = find_symmetry(made)
-    assume(symmetry.pages or symmetry.frames or symmetry.threads)
-    states = whole_states(made, 400)
-    forms, orbits = forms_and_orbits(made, states, symmetry)
-    event(f"{forms - orbits} forms too many")
-    assert orbits <= forms <= 2 * orbits
+    _forms_are_in_orbits(made, 400)
 
 
-@pytest.mark.long
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
-@given(any_systems())
-@pytest.mark.timeout(3600)
-def test_forms_of_many_random_systems_are_in_their_orbits(made):
-    symmetry = find_symmetry(made)
-    assume(symmetry.pages or symmetry.frames or symmetry.threads)
-    forms, orbits = forms_and_orbits(made, whole_states(made, 1_000), symmetry)
-    assert orbits <= forms <= 2 * orbits
+@in_parts(10)
+def test_forms_of_many_random_systems_are_in_their_orbits(part):
+    compare_many(_forms_are_in_orbits, any_systems(), part=part, examples=150)
 
 
 # ---- where frames cannot be told apart one by one
@@ -262,10 +259,9 @@ def test_states_with_ranks_have_one_form_for_each_orbit():
     assert seen["threads"] > 2
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-def test_states_with_ranks_of_many_systems():
-    assert ranked_at_random(range(100, 1_600), 6_000)["systems"] > 500
+@in_parts(5)
+def test_states_with_ranks_of_many_systems(part):
+    assert ranked_at_random(seeds(part, 300), 6_000)["systems"] > 100
 
 
 @pytest.mark.parametrize("forever", [False, True])
@@ -521,9 +517,6 @@ def test_random_systems_break_the_same_rules_among_orbits(made):
     event(f"compared {searched_alike(made, most=1_000)}")
 
 
-@pytest.mark.long
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
-@given(any_systems())
-@pytest.mark.timeout(3600)
-def test_many_random_systems_break_the_same_rules_among_orbits(made):
-    event(f"compared {searched_alike(made)}")
+@in_parts(5)
+def test_many_random_systems_break_the_same_rules_among_orbits(part):
+    compare_many(searched_alike, any_systems(), part=part, examples=100)

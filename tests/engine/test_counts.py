@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from support.campaigns import compare_many, in_parts
 from support.engines import compare
 from support.kvm_seq import kvm_seq
 from support.systems import systems
@@ -48,9 +49,6 @@ def test_random_systems(made):
     _compare_random(made)
 
 
-@pytest.mark.long
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(systems())
-@pytest.mark.timeout(3600)
-def test_many_random_systems(made):
-    _compare_random(made)
+@in_parts(10)
+def test_many_random_systems(part):
+    compare_many(_compare_random, systems(), part=part, examples=200)

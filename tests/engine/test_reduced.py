@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from support.campaigns import compare_many, in_parts, seeds
 from support.made_plans import made_plans, read_made
 from support.reducible import ranking_system
 from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
@@ -108,10 +109,9 @@ def test_random_systems_whose_counters_are_kept():
     assert seen["race"] > 5
 
 
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-def test_many_random_systems_whose_counters_are_kept():
-    _compare_ranked(range(1_000, 3_000), 5_000)
+@in_parts(10)
+def test_many_random_systems_whose_counters_are_kept(part):
+    _compare_ranked(seeds(part, 200), 5_000)
 
 
 @pytest.mark.parametrize("make", RACY)
@@ -196,25 +196,20 @@ def test_random_systems_that_may_be_symmetric(made):
     same_safety(made, most=1_000)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(made_plans())
-def test_many_made_plans(text):
-    _compare_plan(text)
+@in_parts(20)
+def test_many_made_plans(part):
+    compare_many(_compare_plan, made_plans(), part=part, examples=100)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-@settings(max_examples=3000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(systems())
-def test_many_random_systems(made):
-    same_safety(made, most=3000)
+def _compare_system(made: System) -> None:
+    same_safety(made, most=3_000)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(7200)
-@settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
-@given(any_systems())
-def test_many_random_systems_that_may_be_symmetric(made):
-    same_safety(made, most=3000)
+@in_parts(10)
+def test_many_random_systems(part):
+    compare_many(_compare_system, systems(), part=part, examples=300)
+
+
+@in_parts(10)
+def test_many_random_systems_that_may_be_symmetric(part):
+    compare_many(_compare_system, any_systems(), part=part, examples=150)

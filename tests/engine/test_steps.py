@@ -11,6 +11,7 @@ import ctypes
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from support.campaigns import compare_many, in_parts
 from support.systems import acquire, fork, op, put, system, systems, thread, to
 
 from unpinned.check.successors import compile_system
@@ -425,15 +426,16 @@ def test_places_that_nothing_leads_to_are_left_out_and_their_leaves_counted():
 # ---- at random
 
 
+def _assert_some_steps(made: System) -> None:
+    assert_steps(made, most=100, every_leaf=False)
+
+
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
 @given(systems())
 def test_steps_of_random_systems(made):
-    assert_steps(made, most=100, every_leaf=False)
+    _assert_some_steps(made)
 
 
-@pytest.mark.long
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
-@given(systems())
-@pytest.mark.timeout(3600)
-def test_steps_of_many_random_systems(made):
-    assert_steps(made, most=100, every_leaf=False)
+@in_parts(5)
+def test_steps_of_many_random_systems(part):
+    compare_many(_assert_some_steps, systems(), part=part, examples=200)

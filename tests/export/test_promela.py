@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, assume, given, reject, settings
+from support.campaigns import compare_many, in_parts
 from support.kvm_seq import kvm_seq
 from support.plain import TooManyError, explore
 from support.spin import SpinError, SpinResult, requires_spin, run_spin
@@ -276,12 +277,9 @@ def test_random_systems(made: System) -> None:
 
 
 @requires_spin
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-@given(systems())
-def test_many_random_systems(made: System) -> None:
-    _agree_at_random(made)
+@in_parts(3)
+def test_many_random_systems(part: int) -> None:
+    compare_many(_agree_at_random, systems(), part=part, examples=100)
 
 
 # ---- the judge ----------------------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-import pytest
-from hypothesis import HealthCheck, given, reject, settings
+from hypothesis import given, reject, settings
+from support.campaigns import compare_many, in_parts
 from support.plain import TooManyError, explore
 from support.systems import systems
 
@@ -42,9 +42,6 @@ def test_random_systems(made: System) -> None:
     _agree(made)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@settings(max_examples=2_000, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
-@given(systems())
-def test_many_random_systems(made: System) -> None:
-    _agree(made)
+@in_parts(4)
+def test_many_random_systems(part: int) -> None:
+    compare_many(_agree, systems(), part=part, examples=500)

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
+from support.campaigns import RUN, compare_many, in_parts, seeds
 from support.kvm_seq import kvm_seq
 from support.reducible import locked_system, stmts
 from support.systems import systems
@@ -118,29 +119,20 @@ def test_blocks_of_systems_with_locks() -> None:
     assert min(seen["broken"], seen["stuck"], seen["systems"] - seen["stuck"]) > 50
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-def test_blocks_of_many_systems_with_locks() -> None:
-    compare_some(range(1_000, 21_000), 4_000)
+@in_parts(10)
+def test_blocks_of_many_systems_with_locks(part: int) -> None:
+    compare_some(seeds(part, 2_000), 4_000)
 
 
-#: A system that fails is printed as it is: to shrink it would take minutes.
-RUN = (Phase.explicit, Phase.reuse, Phase.generate)
-EVERY = list(HealthCheck)
-
-
-@settings(max_examples=100, deadline=None, derandomize=True, phases=RUN, suppress_health_check=EVERY)
+@settings(max_examples=100, deadline=None, derandomize=True, phases=RUN, suppress_health_check=list(HealthCheck))
 @given(systems())
 def test_blocks_of_random_systems(made: System) -> None:
     assume(compare(made, 1_500) is not None)
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
-@settings(max_examples=5000, deadline=None, phases=RUN, suppress_health_check=EVERY)
-@given(systems())
-def test_blocks_of_many_random_systems(made: System) -> None:
-    assume(compare(made, 2_500) is not None)
+@in_parts(10)
+def test_blocks_of_many_random_systems(part: int) -> None:
+    compare_many(lambda made: assume(compare(made, 2_500) is not None), systems(), part=part, examples=500)
 
 
 @pytest.mark.parametrize("literal", [False, True])

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from support.campaigns import in_parts, seeds
 from support.orbits import Quotient, explore_quotient
 from support.reducible import ranking_system
 
@@ -104,11 +105,10 @@ def test_ranks_of_systems_that_go_round_for_ever() -> None:
     assert seen["limits"] > 10
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
+@in_parts(10)
 @pytest.mark.parametrize("forever", [False, True])
-def test_ranks_of_many_systems(forever: bool) -> None:
-    compare_some(range(1_000, 16_000), forever, most=6_000)
+def test_ranks_of_many_systems(forever: bool, part: int) -> None:
+    compare_some(seeds(part, 1_500), forever, most=6_000)
 
 
 def test_ranks_in_blocks() -> None:

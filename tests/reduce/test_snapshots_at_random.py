@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.campaigns import in_parts, seeds
 from support.kvm_seq import kvm_seq
 from support.reducible import counting_system, locked_system
 
@@ -153,11 +154,10 @@ def test_snapshots_of_systems_that_go_round_for_ever() -> None:
     assert seen["limits"] > 10
 
 
-@pytest.mark.long
-@pytest.mark.timeout(3600)
+@in_parts(10)
 @pytest.mark.parametrize("forever", [False, True])
-def test_snapshots_of_many_systems(forever: bool) -> None:
-    compare_some(range(1_000, 16_000), forever, most=6_000)
+def test_snapshots_of_many_systems(forever: bool, part: int) -> None:
+    compare_some(seeds(part, 1_500), forever, most=6_000)
 
 
 def test_snapshots_in_blocks() -> None:
