@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -70,9 +71,9 @@ class Useless(SecondaryMMU):
 """
 
 
-def repairs_of(path: Path, name: str | None = None, seconds: float = 100) -> RepairResult:
+def repairs_of(path: Path, name: str | None = None, seconds: float = 100, watch: Watch | None = None) -> RepairResult:
     """Look for repairs of a plan."""
-    return repair(one_plan(path, name), seconds=seconds)
+    return repair(one_plan(path, name), seconds=seconds, watch=watch)
 
 
 def plan_file(folder: Path, text: str) -> Path:
@@ -192,8 +193,15 @@ def test_a_plan_that_holds_needs_none():
     assert (result.base.verdict, result.repairs, result.tried, result.exit_code) == (Verdict.HOLDS, (), 0, 0)
 
 
+class _Slow(Watch):
+    """Take so long over each rung that no machine tries all edits in two seconds."""
+
+    def rung(self, plan: PlanClass, rung: Rung) -> None:
+        time.sleep(0.1)
+
+
 def test_too_little_time_is_undecided():
-    result = repairs_of(KVM2008, "Kvm2008Posted", seconds=2.0)
+    result = repairs_of(KVM2008, "Kvm2008Posted", seconds=2.0, watch=_Slow())
     assert (result.base.verdict, result.repairs, result.exit_code) == (Verdict.RACE, (), 3)
     assert result.searched is Searched.SOME
     result = repairs_of(KVM2008, "Kvm2008", seconds=0.001)
