@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
-from hypothesis.strategies import SearchStrategy
+from hypothesis.strategies import SearchStrategy, tuples
 
 #: An example that fails is printed as it is: to shrink it would take minutes.
 RUN = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -33,9 +33,9 @@ def compare_many(compare: Callable[..., object], *made: SearchStrategy[Any], par
 
     @seed(part)
     @settings(max_examples=examples, deadline=None, database=None, phases=RUN, suppress_health_check=list(HealthCheck))
-    @given(*made)
-    def some(*examples: Any) -> None:
-        compare(*examples)
+    @given(tuples(*made))
+    def some(example: tuple[Any, ...]) -> None:
+        compare(*example)
 
     some()
 
