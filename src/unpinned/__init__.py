@@ -5,6 +5,7 @@ A plan file imports from here the words of the plan language. The functions that
 """
 
 from unpinned.plan.language import (
+    EAGAIN,
     FAULT,
     MAPPED,
     READ_ONCE,
@@ -33,6 +34,7 @@ from unpinned.plan.language import (
 )
 
 __all__ = [
+    "EAGAIN",
     "FAULT",
     "MAPPED",
     "READ_ONCE",

@@ -21,6 +21,7 @@ from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.lowering.values import RESULTS
 from unpinned.plan.reading.classes import PlanClass
+from unpinned.plan.vocabulary import HOOKS
 
 #: Kernel words for taking and leaving a lock: kind -> (took, left); {way} is read or write.
 _LOCK_WORDS: Final = {
@@ -29,10 +30,6 @@ _LOCK_WORDS: Final = {
     "rwlock": ("{way}_lock", "{way}_unlock"),
     "rwsem": ("down_{way}", "up_{way}"),
 }
-
-#: The methods that the mm and the hardware call: what a report names a step by.
-HOOKS: Final = ("page_fault", "invalidate_range_start", "invalidate_range_end", "invalidate_page")
-
 
 #: What a step is called that has nothing to say.
 NOTHING: Final = "go on"

@@ -58,7 +58,7 @@ def _cases(files: list[Path]) -> dict[str, Case]:
     cases = {}
     for plan in (plan for path in files for plan in read_plans(path)):
         for vcpus, pages, op in SCENARIOS:
-            if plan.operations is None or op in plan.operations:
+            if op in plan.admitted:
                 cases[f"{plan.name}-{op}"] = plan, Scenario(vcpus, pages, (op,))
     return cases
 

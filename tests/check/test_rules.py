@@ -9,13 +9,19 @@ a path of its own: a comment says how.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from support.searching import DRIVERS, EXAMPLES, PLANS, find, search
+from support.searching import DRIVERS, EXAMPLES, PLANS, find, scenario, search
 
 from unpinned.check.graph import endless_fault, stuck
+from unpinned.check.search import explore
+from unpinned.check.successors import compile_system
+from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
+from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
 
 FOLDERS = {"drivers": DRIVERS, "examples": EXAMPLES}
@@ -63,6 +69,34 @@ def test_every_plan_is_judged(folder) -> None:
     named = {_path(plan) for plan, _, _, _ in _cases()}
     files = [path for path in sorted(folder.glob("*.py")) if path.name != "__init__.py"]
     assert {(path, plan.name) for path in files for plan in read_plans(path)} <= named
+
+
+def _waivers() -> list[object]:
+    plans = (plan for path in sorted(DRIVERS.glob("*.py")) if path.name != "__init__.py" for plan in read_plans(path))
+    return [pytest.param(plan, rule, id=f"{plan.name}-{rule}") for plan in plans for rule in plan.waive]
+
+
+@pytest.mark.parametrize(("plan", "rule"), _waivers())
+def test_what_a_shipped_plan_waives_it_breaks(plan, rule: str) -> None:
+    systems = (build(plan, Scenario(1, 1, (op,)), frozenset({rule})) for op in plan.admitted)
+    assert any(rule in found_rules(system) for system in systems)
+
+
+def found_rules(system: System) -> set[str]:
+    graph = explore(compile_system(system))
+    return {graph.rule(i) for i in graph.broken}
+
+
+def test_methods_that_sleep_need_locks_that_sleep() -> None:
+    """The mail says it of XPMEM: it needs more of the patches than the GRU and KVM, whose methods do not sleep."""
+    plan = next(plan for plan in read_plans(DRIVERS / "xpmem.py") if plan.name == "Xpmem2008")
+    spinning = build(replace(plan, flavour="spinning"), scenario("1:1:reclaim"))
+    assert found_rules(spinning) == {"sleep-in-atomic"}
+    assert found_rules(build(plan, scenario("1:1:reclaim"))) == set()
+    for path, other in (("gru", "Gru2008"), ("kvm2008", "Kvm2008")):
+        plan = next(plan for plan in read_plans(DRIVERS / f"{path}.py") if plan.name == other)
+        assert plan.flavour == "spinning"
+        assert found_rules(build(plan, scenario("1:1:reclaim"))) == set()
 
 
 def test_a_partial_deadlock_leaves_no_state_without_a_step() -> None:

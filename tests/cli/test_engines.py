@@ -119,7 +119,7 @@ def test_at_the_bound_on_memory_the_report_says_what_to_do():
 
 def test_what_was_given_up_is_told_at_length_and_in_data():
     scenario = ("--plan", "Kvm2008", "--vcpus", "3", "--pages", "2", "--ops", "zap", "--time", "3")
-    note = "frames are not taken for alike: vcpu/walk/page_fault/get_user_page (mm2008.py:60) compares them by order"
+    note = "frames are not taken for alike: vcpu/walk/page_fault/get_user_page (primary.py:57) compares them by order"
     ran = unpinned("check", KVM2008, *scenario, "-v")
     assert note in " ".join(ran.out.split())
     assert "alike" not in unpinned("check", KVM2008, *scenario).out

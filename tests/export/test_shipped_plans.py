@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from support.searching import DRIVERS
 from support.searching import PLANS as PLAN_FILES
 from support.spin import requires_spin, run_spin
 
@@ -16,12 +17,19 @@ from unpinned.check.successors import compile_system
 from unpinned.export.promela import promela
 from unpinned.gallery.entry import entries
 from unpinned.ir.program import System
+from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
 
 PLANS = {plan.name: plan for plan in read_plans(Path(unpinned.drivers.kvm2008.__file__))}
 ENTRIES = {entry.name: entry for entry in entries()}
+TODAY = {
+    plan.name: plan
+    for file in ("kvm", "interval", "gru", "sva", "pinned", "xpmem")
+    for plan in read_plans(DRIVERS / f"{file}.py")
+    if plan.era == "current"
+}
 VOCABULARY = {plan.name: plan for plan in read_plans(PLAN_FILES / "vocabulary.py")}
 
 
@@ -50,6 +58,14 @@ def test_spin_agrees(plan: str, op: str, tmp_path: Path) -> None:
 def test_spin_agrees_on_every_word_of_the_language(plan: str, tmp_path: Path) -> None:
     scenario = Scenario(1, 1, ("zap",))
     agree(build(VOCABULARY[plan], scenario), scenario, tmp_path)
+
+
+@requires_spin
+@pytest.mark.parametrize("op", ["fork+cow", "migrate", "oom_reap", "zap"])
+@pytest.mark.parametrize("plan", TODAY)
+def test_spin_agrees_on_the_mm_of_today(plan: str, op: str, tmp_path: Path) -> None:
+    scenario = Scenario(1, 1, tuple(op.split("+")))
+    agree(build(TODAY[plan], scenario, frozenset(RULES)), scenario, tmp_path)
 
 
 @requires_spin

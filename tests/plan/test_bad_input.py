@@ -342,7 +342,7 @@ CLASS = [
     ("def m(self, §MAPPED):\n    pass", "word of the language", ""),
     ("era = §'2009'", "no such era", "'2008'"),
     ("era = §2008", "no such era", "'2008'"),
-    ("era = §'current'", "not modelled yet", "'2008'"),
+    ("era = §'2019'", "no such era", "'current'"),
     ("era = §f()", "no such era", ""),
     ("flavour = §'sleepin'", "did you mean `sleeping`?", "flavour = 'sleeping'"),
     ("flavour = §True", "a string must stand", ""),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
 import pytest
@@ -180,4 +181,4 @@ def test_helpers_that_grow_without_bound_when_inlined_are_refused(tmp_path):
     )
     with pytest.raises(PlanError, match="too long to be searched") as caught:
         whole(made)
-    assert "plan.py:7:" in str(caught.value.pos)
+    assert re.search(r"plan\.py:(7|9):", str(caught.value.pos))  # one of the helpers, whichever went too far

@@ -478,14 +478,14 @@ def test_like_operations_of_the_shipped_plan_are_exchanged_and_flushed_vcpus_are
     assert found.threads == ((2, 4),)
     assert found.frames
     (note,) = found.notes
-    assert note.endswith("flush (secondary.py:75) does not treat 0 and 1 alike")
+    assert note.endswith("flush (secondary.py:91) does not treat 0 and 1 alike")
     assert note.startswith("threads vCPU0 and vCPU1: zap/")
 
 
 def test_the_lowest_free_frame_of_the_shipped_plan_gives_frames_up():
     found = kvm(1, 1, "zap", any_frame=False)
     assert not found.frames
-    assert any(note.startswith("frames: ") and "(mm2008.py:" in note for note in found.notes)
+    assert any(note.startswith("frames: ") and "(primary.py:" in note for note in found.notes)
 
 
 def test_operations_aimed_at_different_pages_are_not_alike():

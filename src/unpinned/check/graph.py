@@ -129,8 +129,11 @@ def endless_fault(graph: Graph) -> Lasso | None:
 
 
 def at_rest(system: System, lay: Layout, state: bytes) -> bool:
-    """Tell whether no operation of the mm is under way: each has not begun, or is done."""
+    """Tell whether no operation of the mm is under way, each has not begun or is done, and no fault has one open."""
     threads = ((t, len(thread.steps)) for t, thread in enumerate(system.threads) if thread.kind == "op")
+    slots = ((lay.shared[ref.name], ref.index) for ref in system.opened)
+    if any(state[slot.at + (index.value if isinstance(index, Const) else 0)] != slot.bias for slot, index in slots):
+        return False
     return all(lay.place(state, t) in (0, done) for t, done in threads)
 
 

@@ -29,7 +29,6 @@ from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises, whole
 from unpinned.plan.reading.classes import PlanClass
-from unpinned.plan.vocabulary import OPERATIONS
 
 DEFAULT_TIME: Final = 10.0  # seconds
 
@@ -55,17 +54,20 @@ UNWATCHED: Final = Watch()
 
 def ladder(plan: PlanClass) -> tuple[Rung, ...]:
     """Return the rungs for the operations that a plan admits, required ones first, from small to large."""
-    ops = tuple(op for op in OPERATIONS if plan.operations is None or op in plan.operations)
+    ops = plan.admitted
     ranges = tuple(op for op in ops if op != "reclaim") or ops
     required = [Scenario(1, 1, (op,)) for op in ops]
     required.append(Scenario(1, 1, (ranges[0], ranges[0])))
     if ranges != ops:
         required.append(Scenario(1, 1, (ranges[0], "reclaim")))
+    if {"fork", "cow"} <= set(ops):
+        required.append(Scenario(1, 1, ("fork", "cow")))
     required.append(Scenario(2, 1, (ops[0],)))
     required.append(Scenario(1, 2, (ranges[0],)))
     # Two operations on different pages: aimed, so that what they might do to other pages too is left to larger rungs.
     unlike = [op for op in ops if op != "munmap"] or ["munmap"]
-    required.append(Scenario(1, 2, (f"{unlike[0]}@0", f"{unlike[-1]}@1")))
+    other = "reclaim" if "reclaim" in unlike else unlike[-1]
+    required.append(Scenario(1, 2, (f"{unlike[0]}@0", f"{other}@1")))
     later = [Scenario(1, 2, (f"{op}@0", f"{op}@1")) for op in unlike]
     later += [Scenario(2, 1, (op,)) for op in ops]
     later += [Scenario(1, 2, (op,)) for op in ops]

@@ -50,7 +50,7 @@ def write_token(plan: PlanClass, scenario: Scenario, race: Race) -> str:
 
 def _digest(plan: PlanClass, system: System) -> str:
     """Return the hash of a system and of all methods of its plan, those that the scenario does not call too."""
-    return digest(system, whole(plan))
+    return digest(system, *whole(plan))
 
 
 def read_token(text: str) -> Token:

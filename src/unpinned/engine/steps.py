@@ -135,6 +135,10 @@ class Writer:
                 away = " and ".join(f"{_extract(part.pc, f'w{part.pc.word}')} != {code}" for code in resting)
                 self.line(1, f"if {away}:")
                 self.line(2, "return 0")
+        for ref in self.system.opened:
+            at = self.pack.rows[ref.name].field(ref.index.value if isinstance(ref.index, Const) else 0)
+            self.line(1, f"if {_extract(at, f'w{at.word}')} != {at.bias}:")
+            self.line(2, "return 0")
         terms = []
         for v, flag in followed:
             at = self.pack.rows[flag.name].field(flag.index.value if isinstance(flag.index, Const) else 0)

@@ -44,6 +44,7 @@ def dump(system: System) -> str:
     """Return the system as text, a line a statement."""
     lines = [f"system {system.name}", "promised " + " ".join(sorted(system.promised))]
     lines += ["shared " + _var(var) for var in system.shared]
+    lines += [f"opened {_expr(ref)}" for ref in system.opened]
     for thread in system.threads:
         lines.append(f"thread {thread.name} {thread.kind} {thread.done}")
         lines += ["  local " + _var(var) for var in thread.locals]

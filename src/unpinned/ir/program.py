@@ -225,6 +225,7 @@ class System:
     `faulting` has one expression for each thread: whether a guest fault of it is under way (None for mm operations).
     `promised` are the rules whose violation ends a path. `extents` says how many there are of what arrays count:
     ("page", 2), ("frame", 3), ("vcpu", 1), ("cpu", 2); CPU n is thread n, and the vCPUs are the first of them.
+    `opened` are counts of what a fault of a vCPU may open in the mm: while one is not 0, the mm is not at rest.
     """
 
     name: str
@@ -233,6 +234,7 @@ class System:
     faulting: tuple[Expr | None, ...]
     promised: frozenset[str]
     extents: tuple[tuple[str, int], ...] = ()
+    opened: tuple[Shared, ...] = ()
 
 
 # ---- walking -----------------------------------------------------------------------------------------------------

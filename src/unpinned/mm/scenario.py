@@ -68,10 +68,12 @@ class Scenario:
     def frames(self) -> int:
         """Return how many frames are enough: one a page, and one for each time that a page can be faulted in again.
 
-        That is once for each page after a zap, once for the page after a reclaim, and never after a munmap.
+        That is once for each page after a zap, once for the page after a reclaim, and never after a munmap. A fork
+        lets each page be copied once.
         """
-        again = {"zap": self.pages, "munmap": 0, "reclaim": 1}
-        return self.pages + sum(min(again[op.name], self.pages if op.page is None else 1) for op in self.operations)
+        again = {"munmap": 0, "reclaim": 1, "migrate": 1, "cow": 0}
+        aimed = ((op.name, self.pages if op.page is None else 1) for op in self.operations)
+        return self.pages + sum(min(again.get(name, pages), pages) for name, pages in aimed)
 
     def __str__(self) -> str:
         """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim"."""

@@ -3,6 +3,10 @@
 
 Plan language, model dialect: read by unpinned, never run. The hardware takes no locks: a guest access fills the TLB
 from the spte and goes through the TLB whatever the client does meanwhile.
+
+A plan may say that it is of another kind. `sptes = 'pinned'`: an spte owns the reference that the fault took, and it is
+put once the spte is cleared and the TLBs are flushed. `sptes = 'cpu'`: there are none, and the hardware walks the CPU's
+page table. A plan that calls tfh_read() has no sptes either: it drops translations into the TLB, as the GRU does.
 """
 
 from unpinned.plan.language import FAULT, REPLAY, Flag, PerPage
@@ -18,6 +22,7 @@ from unpinned.plan.modelling import (
     check,
     choose,
     cover,
+    given,
     note,
     this_cpu,
 )
@@ -31,6 +36,8 @@ class Secondary(Model):
     rmap = PerPage(Flag())  # the spte can be found from its page
     tlb = PerVcpu(PerPage(Pfn()))
     tlb_writable = PerVcpu(PerPage(Flag()))
+    zapped = PerPage(Pfn())  # pinned: the frame of an spte that is cleared, whose TLB entries are not flushed yet
+    missed = PerVcpu(PerPage(Flag()))  # a miss has been read, and no flush of the page has come since
     faulting = PerVcpu(Flag())  # a guest fault is under way, until its access can go on or has failed
 
     # ---- what a plan calls
@@ -43,6 +50,11 @@ class Secondary(Model):
                 note("spte[{gfn}] = {page}, writable")
             else:
                 note("spte[{gfn}] = {page}, read-only")
+            if given("pinned"):
+                check("balance", self.mm.taken[this_cpu(), page] > 0, "map() of a page that this CPU has not taken")
+                self.mm.taken[this_cpu(), page] -= 1
+                if self.spte[gfn] != NONE:
+                    self.mm.drop(self.spte[gfn])
             self.spte[gfn] = page
             self.spte_writable[gfn] = write
         with atomic():
@@ -62,6 +74,10 @@ class Secondary(Model):
                     cover("zap")
                     note("zap spte[{gfn}]")
                     self.rmap[gfn] = False
+                    if given("pinned"):
+                        if self.zapped[gfn] != NONE:
+                            self.mm.drop(self.zapped[gfn])
+                        self.zapped[gfn] = self.spte[gfn]
                     self.spte[gfn] = NONE
                     self.spte_writable[gfn] = False
                 else:
@@ -75,6 +91,33 @@ class Secondary(Model):
                 for gfn in r:
                     self.tlb[cpu, gfn] = NONE
                     self.tlb_writable[cpu, gfn] = False
+                    if given("tfh_read"):
+                        self.missed[cpu, gfn] = False
+        if given("pinned"):
+            with atomic():
+                note("put the pages of the sptes that were zapped")
+                for gfn in r:
+                    if self.zapped[gfn] != NONE:
+                        self.mm.drop(self.zapped[gfn])
+                        self.zapped[gfn] = NONE
+
+    def tfh_read(self, gfn):
+        """Read the entry of a miss in the TLB fault handle; a flush of the page from here on cancels the drop-in."""
+        with atomic():
+            note("read the TFH: a miss at {gfn}")
+            self.missed[this_cpu(), gfn] = True
+
+    def tfh_write_restart(self, gfn, page, write):
+        """Drop a translation in, unless a flush of its page has come since the entry was read."""
+        with atomic():
+            if self.missed[this_cpu(), gfn]:
+                cover("map")
+                note("write_restart: TLB[{gfn}] = {page}")
+                self.missed[this_cpu(), gfn] = False
+                self.tlb[this_cpu(), gfn] = page
+                self.tlb_writable[this_cpu(), gfn] = write
+            else:
+                note("write_restart: ignored, since a flush came between")
 
     # ---- the guest
 
@@ -108,11 +151,38 @@ class Secondary(Model):
             self.mm.refs[page] > 0 and self.mm.owner[page] == gfn,
             "a guest access reaches a frame that is free or another page's",
         )
-        check(
-            "stale-use",
-            self.mm.pte[gfn] == page or self.mm.open[gfn] > 0,
-            "a guest access goes through a frame that its PTE no longer maps, and no invalidation is under way",
-        )
+        if given("pinned"):
+            check(
+                "coherence",
+                self.mm.pte[gfn] == page or self.mm.open[gfn] > 0,
+                "a guest access goes through a pinned frame that its PTE no longer maps",
+            )
+        else:
+            check(
+                "stale-use",
+                self.mm.pte[gfn] == page or self.mm.open[gfn] > 0,
+                "a guest access goes through a frame that its PTE no longer maps, and no invalidation is under way",
+            )
+
+    def fill(self, gfn, write):
+        """Fill the TLB from the spte if it is there and permits the access; tell whether it was filled."""
+        if given("tfh_read"):
+            filled = self.tlb[this_cpu(), gfn] != NONE and (not write or self.tlb_writable[this_cpu(), gfn])
+        else:
+            if given("cpu"):
+                page = self.mm.pte[gfn]
+                writable = self.mm.pte_writable[gfn]
+            else:
+                page = self.spte[gfn]
+                writable = self.spte_writable[gfn]
+            filled = page != NONE and (not write or writable)
+            if filled:
+                if given("cpu"):
+                    cover("map")
+                note("TLB[{gfn}] = {page}")
+                self.tlb[this_cpu(), gfn] = page
+                self.tlb_writable[this_cpu(), gfn] = writable
+        return filled
 
     def walk(self, gfn, write):
         """Fill the TLB from the spte, or fault until that can be done or the fault fails.
@@ -122,12 +192,8 @@ class Secondary(Model):
         """
         while True:
             with atomic():
-                page = self.spte[gfn]
-                filled = page != NONE and (not write or self.spte_writable[gfn])
+                filled = self.fill(gfn, write)
                 if filled:
-                    note("TLB[{gfn}] = {page}")
-                    self.tlb[this_cpu(), gfn] = page
-                    self.tlb_writable[this_cpu(), gfn] = self.spte_writable[gfn]
                     self.faulting[this_cpu()] = False
                 else:
                     self.faulting[this_cpu()] = True

@@ -14,18 +14,24 @@ from unpinned.ir.liveness import reset_dead_locals
 from unpinned.ir.program import Check, Const, Expr, Shared, System, Thread, Var
 from unpinned.ir.rules import RULES
 from unpinned.mm.frames import free_frames_are_alike, take_the_lowest
-from unpinned.mm.scenario import Scenario
+from unpinned.mm.scenario import MAX_OPS, Scenario
 from unpinned.plan.lowering.builder import Component, field_var
 from unpinned.plan.lowering.statements import Lowerer, lower_thread
 from unpinned.plan.lowering.values import Dims, Val
 from unpinned.plan.reading.classes import PlanClass, read_model
-from unpinned.plan.vocabulary import OPERATIONS
+from unpinned.plan.reading.subset import method_calls
+from unpinned.plan.vocabulary import ERA_HOOKS
 
 #: What a plan calls as its own -> the component and method that do it.
 BUILTINS = {
     "get_user_page": ("mm", "get_user_page"),
     "put_page": ("mm", "put_page"),
+    "tfh_read": ("hw", "tfh_read"),
+    "tfh_write_restart": ("hw", "tfh_write_restart"),
     "map": ("hw", "map"),
+    "mmu_interval_read_begin": ("mm", "mmu_interval_read_begin"),
+    "mmu_interval_read_retry": ("mm", "mmu_interval_read_retry"),
+    "mmu_interval_set_seq": ("mm", "mmu_interval_set_seq"),
     "zap": ("hw", "zap"),
     "zap_sptes": ("hw", "zap_sptes"),
     "flush": ("hw", "flush"),
@@ -43,10 +49,11 @@ def build(
     """
     cpus = scenario.vcpus + len(scenario.ops)
     dims = Dims(scenario.pages, scenario.frames, scenario.vcpus, cpus)
+    given = _given(plan, scenario)
     components = {
         "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),
-        "hw": Component("hw", "hw", _model("secondary", "Secondary"), model=True),
-        "mm": Component("mm", "mm", _mm(plan.flavour), model=True),
+        "hw": Component("hw", "hw", _without(_model("secondary", "Secondary"), given), model=True, given=given),
+        "mm": Component("mm", "mm", _without(_mm(plan.era, plan.flavour), given), model=True, given=given),
     }
     invariants = _invariants(components, dims)
     threads: list[Thread] = []
@@ -72,7 +79,9 @@ def build(
     faulting: list[Expr | None] = [Shared("hw.faulting", Const(cpu)) for cpu in range(scenario.vcpus)]
     faulting += [None] * len(scenario.ops)
     extents = ("page", dims.pages), ("frame", dims.frames), ("vcpu", dims.vcpus), ("cpu", dims.cpus)
-    return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised, extents)
+    # A fault that writes to a page which fork has shared copies it, and tells the client as the mm does.
+    opened = tuple(Shared("mm.open", Const(page)) for page in range(dims.pages)) if "fork" in given else ()
+    return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised, extents, opened)
 
 
 def _one_page(method: str) -> Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]:
@@ -84,15 +93,48 @@ _AIMED: Final[dict[str, Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]
     "zap": _one_page("zap_range"),
     "munmap": _one_page("munmap_range"),
     "reclaim": lambda page: (("mm", "reclaim_page"), (Val("gfn", (Const(page),)),)),
+    "migrate": lambda page: (("mm", "migrate_page"), (Val("gfn", (Const(page),)),)),
+    "fork": _one_page("fork_range"),
+    "cow": lambda page: (("mm", "write_page"), (Val("gfn", (Const(page),)),)),
+    "oom_reap": _one_page("reap_range"),
 }
 
 
-def whole(plan: PlanClass) -> System:
+#: Fields of models that only some systems need: by name, the word that must be given for it.
+_NEEDED_FOR: Final = {
+    "active": "invalidate",
+    "itree_lock": "invalidate",
+    "itree_seq": "invalidate",
+    "itree_wait": "invalidate",
+    "missed": "tfh_read",
+    "shared": "fork",
+    "sub_seq": "invalidate",
+    "zapped": "pinned",
+}
+
+
+def _without(model: PlanClass, given: frozenset[str]) -> PlanClass:
+    """Return a model without the fields that what is given does not need."""
+    unneeded = {name for name, word in _NEEDED_FOR.items() if word not in given}
+    kept = {name: decl for name, decl in model.fields.items() if name not in unneeded}
+    return replace(model, fields=kept)
+
+
+def _given(plan: PlanClass, scenario: Scenario) -> frozenset[str]:
+    """Return what models ask for by given(): hooks and calls of the plan, and the operations that run."""
+    calls = {name for method in plan.methods.values() for name, _ in method_calls(method.node)}
+    return frozenset(plan.methods) | calls | {plan.sptes} | {op.name for op in scenario.operations}
+
+
+def whole(plan: PlanClass) -> tuple[System, ...]:
     """Lower all that the mm could call of a plan, so that a mistake is found before anything is searched.
+
+    Each system has as many operations as a scenario may have.
 
     :raises PlanError: for whatever the plan does that is not in the language.
     """
-    return build(plan, Scenario(1, 1, OPERATIONS))
+    ops = plan.admitted
+    return tuple(build(plan, Scenario(1, 1, ops[i : i + MAX_OPS])) for i in range(0, len(ops), MAX_OPS))
 
 
 def promises(plan: PlanClass) -> frozenset[str]:
@@ -103,12 +145,20 @@ def promises(plan: PlanClass) -> frozenset[str]:
 def null_ops(plan: PlanClass) -> tuple[str, ...]:
     """Return the methods that the mm would call and the plan lacks."""
     hooks = ("invalidate_range_start", "invalidate_range_end", "invalidate_page")
-    return tuple(hook for hook in hooks if hook not in plan.methods)
+    if "invalidate" in plan.methods or "arch_invalidate_secondary_tlbs" in plan.methods:
+        return ()
+    called = [hook for hook in hooks if plan.era == "2008" or hook not in ERA_HOOKS["2008"]]
+    return tuple(hook for hook in called if hook not in plan.methods)
 
 
 @cache
-def _mm(flavour: str) -> PlanClass:
-    """Return the mm with the locks of its reverse map in a flavour: anon_vma's was a spinlock, and then slept (3.0)."""
+def _mm(era: str, flavour: str) -> PlanClass:
+    """Return the mm of an era.
+
+    That of 2008 has the locks of its reverse map in a flavour: anon_vma's was a spinlock, and then slept (3.0).
+    """
+    if era == "current":
+        return _model("current", "MmCurrent")
     mm = _model("mm2008", "Mm2008")
     if flavour == "spinning":
         return mm

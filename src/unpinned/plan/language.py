@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Generic, NoReturn, Self, TypeVar, overload
 
 __all__ = [
+    "EAGAIN",
     "FAULT",
     "MAPPED",
     "READ_ONCE",
@@ -62,6 +63,9 @@ class Page:
 class GfnRange:
     """A range of guest frame numbers: `for gfn in r` walks it, `gfn in r` asks."""
 
+    #: Whether the method that was handed this range may wait. Of a call of the OOM reaper it is False.
+    blockable: bool
+
     def __iter__(self) -> Iterator[Gfn]:
         """Walk the pages of the range in order."""
         never_run("GfnRange")
@@ -87,6 +91,9 @@ class Result(Enum):
 REPLAY: Final = Result.REPLAY
 MAPPED: Final = Result.MAPPED
 FAULT: Final = Result.FAULT
+
+#: What `invalidate_range_start` returns, with a minus, where it may not block and would have to.
+EAGAIN: Final = 11
 
 # ---- fields: state that all CPUs share -----------------------------------------------------------
 
@@ -321,15 +328,19 @@ class SecondaryMMU:
     """A locking plan: derive from it and write the hooks that the client has.
 
     `page_fault(self, gfn, write)` is called when the guest touches a page that has no spte, and returns
-    REPLAY, MAPPED or FAULT. `invalidate_range_start(self, r)`, `invalidate_range_end(self, r)` and
-    `invalidate_page(self, gfn)` are called by the mm; one that the plan lacks does nothing.
+    REPLAY, MAPPED or FAULT. `invalidate_range_start(self, r)`, `invalidate_range_end(self, r)` and, in 2008,
+    `invalidate_page(self, gfn)` are called by the mm; one that the plan lacks does nothing. In the current era
+    `invalidate_range_start` may return -EAGAIN where `r.blockable` is False; `invalidate(self, r, cur_seq)` makes the
+    plan an interval notifier's; and `arch_invalidate_secondary_tlbs(self, r)` is called with the CPU's TLB flush.
     """
 
-    #: The kernel's notifier of that time: '2008' ('current' is not modelled yet).
+    #: The kernel's notifier of that time: '2008', or 'current' (Linux 6.12).
     era: ClassVar[str] = "2008"
     #: The locks under which the mm walks its reverse map: 'spinning', or 'sleeping' for methods that sleep.
     flavour: ClassVar[str] = "spinning"
-    #: What the mm may do to the plan, of 'munmap', 'zap' and 'reclaim'; all of them if the plan does not say.
+    #: What the hardware translates by: 'own' sptes, 'pinned' ones, which own references, or the 'cpu' page table.
+    sptes: ClassVar[str] = "own"
+    #: What the mm may do to the plan, of the operations of its era; all of them if the plan does not say.
     operations: ClassVar[tuple[str, ...]]
     #: The rules that the plan promises to keep; all of them if it does not say.
     promises: ClassVar[tuple[str, ...]]
@@ -348,6 +359,14 @@ class SecondaryMMU:
         """Set the spte of `gfn` to `page`, writable if `write`, and add it to the rmap."""
         never_run("map()")
 
+    def tfh_read(self, gfn: Gfn) -> None:
+        """Read the entry of the miss at `gfn` in the TLB fault handle of a GRU: one step."""
+        never_run("tfh_read()")
+
+    def tfh_write_restart(self, gfn: Gfn, page: Page, write: bool) -> None:
+        """Drop a translation into the TLB: one step, ignored if a flush of `gfn` came since tfh_read()."""
+        never_run("tfh_write_restart()")
+
     def zap(self, r: GfnRange | Gfn) -> None:
         """Clear the sptes of a range or a page, one a step, and flush the secondary TLB."""
         never_run("zap()")
@@ -355,6 +374,18 @@ class SecondaryMMU:
     def zap_sptes(self, r: GfnRange | Gfn) -> None:
         """Clear the sptes of a range or a page, one a step: `zap` without its flush."""
         never_run("zap_sptes()")
+
+    def mmu_interval_read_begin(self) -> int:
+        """Return the subscription's sequence number, when no invalidation of it is under way; may sleep."""
+        never_run("mmu_interval_read_begin()")
+
+    def mmu_interval_read_retry(self, seq: int) -> bool:
+        """Say whether an invalidation has begun since `seq`: one step, under the lock that `invalidate` takes."""
+        never_run("mmu_interval_read_retry()")
+
+    def mmu_interval_set_seq(self, cur_seq: int) -> None:
+        """Note in the subscription that an invalidation has begun: one step, under the same lock."""
+        never_run("mmu_interval_set_seq()")
 
     def flush(self, r: GfnRange | Gfn | None = None) -> None:
         """Flush a range, a page or everything from the secondary TLB of every vCPU."""

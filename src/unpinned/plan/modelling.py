@@ -30,9 +30,11 @@ __all__ = [
     "choose_frame",
     "cover",
     "exists",
+    "given",
     "limit",
     "lowest",
     "may_sleep",
+    "non_blockable",
     "note",
     "per_page",
     "span",
@@ -166,6 +168,19 @@ def note(text: str) -> None:
 def may_sleep(text: str) -> None:
     """Break `sleep-in-atomic` if a spinlock is held; `text` names what sleeps."""
     never_run("may_sleep()")
+
+
+def given(word: str) -> bool:
+    """Say whether the plan has a hook of that name, calls that word or says it of itself, or an operation of it runs.
+
+    It stands alone as the condition of an `if`, of which only the side that is taken is lowered.
+    """
+    never_run("given()")
+
+
+def non_blockable(r: GfnRange) -> GfnRange:
+    """Return the range as it is handed to a method that may not block."""
+    never_run("non_blockable()")
 
 
 def this_cpu() -> Any:

@@ -23,6 +23,13 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "invalidate_range_start": ("r",),
     "invalidate_range_end": ("r",),
     "invalidate_page": ("gfn",),
+    "invalidate": ("r", "cur_seq"),
+    "arch_invalidate_secondary_tlbs": ("r",),
+}
+#: The hooks that one era alone has.
+ERA_HOOKS: Final[dict[str, tuple[str, ...]]] = {
+    "2008": ("invalidate_page",),
+    "current": ("invalidate", "arch_invalidate_secondary_tlbs"),
 }
 
 #: Hooks of the kernel that the mm does not call yet.
@@ -30,12 +37,10 @@ LATER_HOOKS: Final = frozenset(
     [
         "age_page",
         "alloc_notifier",
-        "arch_invalidate_secondary_tlbs",
         "change_pte",
         "clear_flush_young",
         "clear_young",
         "free_notifier",
-        "invalidate",
         "invalidate_page_before",
         "invalidate_range",
         "release",
@@ -44,14 +49,35 @@ LATER_HOOKS: Final = frozenset(
 )
 
 #: The methods of SecondaryMMU, which a plan calls and may not define.
-MM_CALLS: Final = frozenset(["get_user_page", "put_page", "map", "zap", "zap_sptes", "flush"])
+MM_CALLS: Final = frozenset(
+    [
+        "flush",
+        "get_user_page",
+        "map",
+        "mmu_interval_read_begin",
+        "mmu_interval_read_retry",
+        "mmu_interval_set_seq",
+        "put_page",
+        "tfh_read",
+        "tfh_write_restart",
+        "zap",
+        "zap_sptes",
+    ]
+)
 
 #: The class attributes by which a plan says what it is.
-ATTRIBUTES: Final = frozenset(["era", "flavour", "operations", "promises", "waive"])
+ATTRIBUTES: Final = frozenset(["era", "flavour", "operations", "promises", "sptes", "waive"])
 ERAS: Final = ("2008", "current")
 #: How the mm holds the locks of its reverse map while it calls a plan: they spin, or they sleep.
 FLAVOURS: Final = ("spinning", "sleeping")
-OPERATIONS: Final = ("zap", "munmap", "reclaim")
+#: Where the hardware finds translations: in sptes, in sptes that own references, in the CPU's page table.
+SPTES: Final = ("own", "pinned", "cpu")
+#: What the mm may do, by era, in the order of a ladder.
+ERA_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "2008": ("zap", "munmap", "reclaim"),
+    "current": ("zap", "munmap", "reclaim", "migrate", "fork", "cow", "oom_reap"),
+}
+OPERATIONS: Final = tuple(dict.fromkeys(op for ops in ERA_OPERATIONS.values() for op in ops))
 
 #: The kinds of field, by dialect; the arrays hold one other field for each of something.
 DRIVER_FIELDS: Final = frozenset(
@@ -79,7 +105,7 @@ TRIES: Final[dict[str, tuple[str, ...]]] = {
 PARTS: Final = frozenset(["client", "hw", "mm"])
 
 #: Values that both dialects, and only models, may name.
-DRIVER_VALUES: Final = frozenset(["FAULT", "MAPPED", "REPLAY"])
+DRIVER_VALUES: Final = frozenset(["EAGAIN", "FAULT", "MAPPED", "REPLAY"])
 MODEL_VALUES: Final = frozenset(["FRAMES", "NONE", "PAGES", "VCPUS"])
 
 #: What orders memory, with the kinds of arguments: all of it is accepted, and none of it judged.
@@ -102,9 +128,11 @@ MODEL_CALLS: Final[dict[str, str]] = {
     "choose_frame": "",
     "cover": "s",
     "exists": "g",
+    "given": "s",
     "limit": "es",
     "lowest": "g",
     "may_sleep": "s",
+    "non_blockable": "e",
     "note": "s",
     "per_page": "e",
     "span": "ee",
@@ -126,9 +154,6 @@ LATER_WORDS: Final = frozenset(
         "cond_resched",
         "list_add",
         "list_del",
-        "mmu_interval_read_begin",
-        "mmu_interval_read_retry",
-        "mmu_interval_set_seq",
         "rcu_read_lock",
         "rcu_read_unlock",
         "read_seqbegin",

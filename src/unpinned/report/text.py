@@ -11,7 +11,8 @@ from typing import Final
 from unpinned.check.verdict import PlanResult, RungResult, Verdict
 from unpinned.mm.system import null_ops
 from unpinned.plan.reading.classes import PlanClass, unjudged
-from unpinned.timeline import HOOKS, NOTHING, Row, Timeline
+from unpinned.plan.vocabulary import HOOKS
+from unpinned.timeline import NOTHING, Row, Timeline
 
 WIDTH: Final = 75
 _NUMBER: Final = 3  # columns of a step's number
@@ -21,9 +22,7 @@ _EFFECT: Final = 33  # what became of a frame ends at this column of a cell
 _SCENARIO: Final = 38  # columns of a scenario's name
 
 #: What no verdict speaks of.
-NOT_COVERED: Final = (
-    "weak memory; more vCPUs, pages or concurrent operations than above; operations of the era 'current'"
-)
+NOT_COVERED: Final = "weak memory; more vCPUs, pages or concurrent operations than above"
 
 
 def plan_block(
@@ -177,7 +176,7 @@ def _cell(text: str, effect: str, width: int) -> list[str]:
         column = min(width, _EFFECT)
         if len(lines[-1]) + 2 + len(effect) > width:
             lines.append("")
-        lines[-1] = f"{lines[-1]}  {effect:>{column - len(lines[-1]) - 2}}"
+        lines[-1] += "  " + effect.rjust(column - len(lines[-1]) - 2)
     return lines
 
 

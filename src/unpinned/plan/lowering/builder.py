@@ -42,7 +42,8 @@ class Component:
     """One side of the system: `client` (the plan), `hw` or `mm`; its class, and the names that it lends to others.
 
     `prefix` begins the names of its shared variables; a `model` may use atomic() and choose(); `builtins` are methods
-    of another component that are called as its own: name -> (component, method).
+    of another component that are called as its own: name -> (component, method). `given` are the words of which a model
+    asks whether they are given().
     """
 
     name: str
@@ -50,6 +51,7 @@ class Component:
     cls: PlanClass
     model: bool
     builtins: dict[str, tuple[str, str]] = field(default_factory=dict)
+    given: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class Builder:
         self.frames: list[Frame] = []
         self.locks: list[HeldLock] = []
         self.atomic = False
+        self.may_block = True
         self.count = 0
 
     # ---- where we are
@@ -216,9 +219,11 @@ class Builder:
         """Return the statements that check that sleeping is allowed here."""
         spinning = [lock for lock in self.locks if lock.var.type not in SLEEPING_LOCKS]
         cover: Stmt = Cover("rule:sleep-in-atomic")
-        if not spinning:
+        if not spinning and self.may_block:
             return [cover]
         broken: list[Stmt] = []
+        if not self.may_block:
+            broken.append(Check(FALSE, "sleep-in-atomic", f"{what} may sleep, in a call that may not block"))
         for lock in reversed(spinning):
             shown = lock.var.name.split(".", 1)[1]
             awake = FALSE if lock.got is None else Op("not", (lock.got,))

@@ -7,9 +7,10 @@ import ast
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
-from unpinned.ir.program import Check, Choose, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Wait
+from unpinned.ir.program import TRUE, Check, Choose, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Wait
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.lowering.builder import Component, Frame
 from unpinned.plan.lowering.fields import Fields
@@ -23,12 +24,21 @@ HOOK_TYPES: Final = {
     "invalidate_range_start": ("range",),
     "invalidate_range_end": ("range",),
     "invalidate_page": ("gfn",),
+    "invalidate": ("range", "int"),
+    "arch_invalidate_secondary_tlbs": ("range",),
 }
+#: What a hook returns that may return something, and what it means if it returns nothing.
+HOOK_RESULTS: Final = {"invalidate_range_start": Val("int", (Const(0),)), "invalidate": Val("bool", (TRUE,))}
 #: What a plan hands to the mm and to its hardware; "span" is a range, or a gfn for the range of that one page.
 BUILTIN_TYPES: Final = {
     "get_user_page": ("gfn", "bool"),
     "put_page": ("page",),
+    "tfh_read": ("gfn",),
+    "tfh_write_restart": ("gfn", "page", "bool"),
     "map": ("gfn", "page", "bool"),
+    "mmu_interval_read_begin": (),
+    "mmu_interval_read_retry": ("int",),
+    "mmu_interval_set_seq": ("int",),
     "zap": ("span",),
     "zap_sptes": ("span",),
     "flush": ("span",),
@@ -65,7 +75,7 @@ class Calls(Fields):
         if isinstance(base, ast.Attribute):
             component = self.components[base.attr]
             if not component.model and name in HOOK_TYPES and name not in component.cls.methods:
-                return Val("none")  # a NULL op: the mm skips it
+                return HOOK_RESULTS.get(name, Val("none"))  # a NULL op: the mm skips it
         elif name in component.builtins:
             types = BUILTIN_TYPES[name]
             component_name, name = component.builtins[name]
@@ -78,7 +88,13 @@ class Calls(Fields):
                 raise self.error(node, f"{name} is a field, not a method", f"Write self.{name}.")
             known = ", ".join(sorted([*component.cls.methods, *component.builtins]))
             raise self.error(node, f"{component.cls.name} has no method {name}", f"It has: {known}.")
-        return self.inline(component, method, self.arguments(method, node, types), node)
+        args = self.arguments(method, node, types)
+        if component.model or not self.model:
+            return self.inline(component, method, args, node)
+        blocking, self.may_block = self.may_block, all(arg.blockable for arg in args)
+        result = self.inline(component, method, args, node)
+        self.may_block = blocking
+        return HOOK_RESULTS.get(name, result) if result.type == "none" else result
 
     def arguments(self, method: MethodDef, node: ast.Call, types: tuple[str, ...] | None = None) -> list[Val]:
         """Lower the arguments of a call and check them against what the method takes."""
@@ -157,6 +173,10 @@ class Calls(Fields):
         match name:
             case "this_cpu":
                 return Val("int", (Const(self.cpu),))
+            case "given":
+                return Val("bool", (Const(_text(node.args[0]) in self.frame.component.given),))
+            case "non_blockable":
+                return replace(self.need(self.value(node.args[0]), "range", node.args[0]), blockable=False)
             case "span":
                 return Val("range", (self.number(node.args[0]), self.number(node.args[1])))
             case "choose" if len(node.args) == 1:

@@ -9,6 +9,7 @@ from typing import Final
 
 from unpinned.ir.flow import Edge
 from unpinned.ir.program import FALSE, LOCK_TYPES, TRUE, Const, Expr, Local, Op, Set, Shared, Var
+from unpinned.plan.language import EAGAIN
 from unpinned.plan.lowering.builder import Builder, Component
 from unpinned.plan.lowering.values import RESULTS, TYPE_NAMES, Val
 
@@ -53,6 +54,8 @@ class Expressions(Builder, ABC):
                 return Val("int", (Const(number),))
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as number)):
                 return Val("int", (Const(-number),))
+            case ast.UnaryOp(op=ast.USub(), operand=ast.Name(id="EAGAIN")):
+                return Val("int", (Const(-EAGAIN),))
             case ast.UnaryOp(op=ast.Not()) | ast.BoolOp():
                 return self.logical(node)
             case ast.IfExp():
@@ -63,6 +66,9 @@ class Expressions(Builder, ABC):
                 return self.arithmetic(node)
             case ast.Name():
                 return self.name(node)
+            case ast.Attribute(value=ast.Name(id=name), attr="blockable") if name in self.frame.vars:
+                blockable = self.need(self.frame.vars[name], "range", node).blockable
+                return Val("bool", (TRUE if blockable else FALSE,))
             case ast.Attribute() | ast.Subscript():
                 return self.read(node)
             case ast.Call():
@@ -95,6 +101,8 @@ class Expressions(Builder, ABC):
             if self.frame.assigned is not None and node.id not in self.frame.assigned:
                 raise self.error(node, f"{node.id} may be used before it is set", "Set it on every path to here.")
             return self.frame.vars[node.id]
+        if node.id == "EAGAIN":
+            return Val("int", (Const(EAGAIN),))
         if node.id in RESULTS:
             return Val("result", (Const(RESULTS[node.id]),))
         if self.model and node.id in ("PAGES", "FRAMES", "VCPUS"):

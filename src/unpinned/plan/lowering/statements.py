@@ -12,6 +12,7 @@ from unpinned.ir.flow import Edge, Node, fuse
 from unpinned.ir.program import (
     FALSE,
     LOCK_TYPES,
+    TRUE,
     Body,
     Branch,
     Choose,
@@ -27,7 +28,7 @@ from unpinned.ir.program import (
     Wait,
 )
 from unpinned.plan.lowering.builder import LOCK_KINDS, Component, Frame, Loop
-from unpinned.plan.lowering.calls import HOOK_TYPES, Calls
+from unpinned.plan.lowering.calls import HOOK_RESULTS, HOOK_TYPES, Calls
 from unpinned.plan.lowering.values import RESULTS, TYPE_NAMES, Dims, Val
 from unpinned.plan.vocabulary import SIDES, TRIES, a_or_an
 
@@ -126,6 +127,10 @@ class Lowerer(Calls):
     # ---- control flow
 
     def if_(self, stmt: ast.If) -> None:
+        match stmt.test:
+            case ast.Call(func=ast.Name(id="given")):
+                self.block(stmt.body if self.truth(stmt.test) == TRUE else stmt.orelse)
+                return
         yes, no = self.test(stmt.test)
         before = self.frame.assigned
         self.merge(yes)
@@ -326,7 +331,13 @@ class Lowerer(Calls):
         if self.atomic and frame.locks != len(self.locks):
             raise self.error(stmt, "a return may not stand in an atomic block under a lock")
         value = Val("none") if stmt.value is None else self.value(stmt.value)
-        wanted = ("result" if frame.method.name == FAULT_HOOK else "none") if hook else None
+        wanted = HOOK_RESULTS[frame.method.name].type if hook and frame.method.name in HOOK_RESULTS else None
+        if hook and wanted is None:
+            wanted = "result" if frame.method.name == FAULT_HOOK else "none"
+        if wanted in ("int", "bool") and value.type not in ("none", wanted):
+            what = f"{frame.method.name} returns {TYPE_NAMES[wanted]}, or nothing, and not {TYPE_NAMES[value.type]}"
+            hint = "Return 0, or -EAGAIN." if wanted == "int" else "Return True, or False where it may not block."
+            raise self.error(stmt, what, hint)
         if wanted == "result" and value.type != "result":
             hint = "page_fault returns REPLAY, MAPPED or FAULT on every path."
             raise self.error(stmt, f"page_fault returns {TYPE_NAMES[value.type]}", hint)

@@ -39,10 +39,11 @@ class Dims:
 
 @dataclass(frozen=True, slots=True)
 class Val:
-    """A value: one expression, or two (start and end) for a range."""
+    """A value: one expression, or two (start and end) for a range, which may be one of a call that may not block."""
 
     type: str
     exprs: tuple[Expr, ...] = ()
+    blockable: bool = True
 
     @property
     def expr(self) -> Expr:

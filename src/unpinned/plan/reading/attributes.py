@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the class attributes by which a plan says what it is: era, flavour, operations, promises and waive."""
+"""Read the class attributes by which a plan says what it is: era, flavour, operations, promises, sptes and waive."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from unpinned.ir.rules import RULES
 from unpinned.plan.reading.source import Source
-from unpinned.plan.vocabulary import ERAS, FLAVOURS, OPERATIONS, nearest
+from unpinned.plan.vocabulary import ERAS, FLAVOURS, OPERATIONS, SPTES, nearest
 
 Value = str | tuple[str, ...] | dict[str, str]
 
@@ -22,6 +22,8 @@ def read_attribute(source: Source, name: str, value: ast.expr) -> Value:
         return _era(source, value)
     if name == "flavour":
         return _known(source, value, "flavour", FLAVOURS, "Write `flavour = 'sleeping'`, or leave it out.")
+    if name == "sptes":
+        return _known(source, value, "kind of spte", SPTES, "Write `sptes = 'pinned'` or 'cpu', or leave it out.")
     if name == "operations":
         return _words(source, value, "operations", "operation", OPERATIONS)
     if name == "promises":
@@ -30,13 +32,10 @@ def read_attribute(source: Source, name: str, value: ast.expr) -> Value:
 
 
 def _era(source: Source, value: ast.expr) -> str:
-    """Return the era, of which only 2008 is modelled."""
+    """Return the era."""
     era = value.value if isinstance(value, ast.Constant) else None
     if not isinstance(era, str) or era not in ERAS:
-        raise source.error(value, "no such era", "Write `era = '2008'`.")
-    if era == "current":
-        hint = "Write `era = '2008'`, or leave it out."
-        raise source.error(value, "the current era is not modelled yet", hint)
+        raise source.error(value, "no such era", "Write `era = '2008'` or `era = 'current'`.")
     return era
 
 

@@ -15,7 +15,17 @@ from unpinned.plan.reading.members import ClassDef, FieldDecl, MethodDef
 from unpinned.plan.reading.modules import Reader
 from unpinned.plan.reading.source import Source
 from unpinned.plan.reading.subset import method_calls
-from unpinned.plan.vocabulary import HOOKS, LATER_HOOKS, MM_CALLS, ORDERING, hook_meant, listed, nearest
+from unpinned.plan.vocabulary import (
+    ERA_HOOKS,
+    ERA_OPERATIONS,
+    HOOKS,
+    LATER_HOOKS,
+    MM_CALLS,
+    ORDERING,
+    hook_meant,
+    listed,
+    nearest,
+)
 
 __all__ = ["FieldDecl", "MethodDef", "PlanClass", "read_model", "read_plans"]
 
@@ -39,9 +49,15 @@ class PlanClass:
     supers: dict[tuple[str, str], MethodDef]
     era: str
     flavour: str
+    sptes: str
     operations: tuple[str, ...] | None
     promises: tuple[str, ...] | None
     waive: dict[str, str]
+
+    @property
+    def admitted(self) -> tuple[str, ...]:
+        """Return the operations that the mm may do to the plan, in the order of its era."""
+        return tuple(op for op in ERA_OPERATIONS[self.era] if self.operations is None or op in self.operations)
 
 
 def unjudged(plan: PlanClass) -> tuple[str, ...]:
@@ -122,8 +138,8 @@ def _resolve(defined: ClassDef) -> PlanClass:
     for plan in lineage:
         _check_supers(plan, supers)
     _check_recursion(methods, supers)
-    era, flavour = attributes.get("era", "2008"), attributes.get("flavour", "spinning")
-    waive = attributes.get("waive", {})
+    era, flavour = _era(defined, attributes, methods), attributes.get("flavour", "spinning")
+    waive, sptes = attributes.get("waive", {}), attributes.get("sptes", "own")
     operations, promises = attributes.get("operations"), attributes.get("promises")
     return PlanClass(
         name=defined.name,
@@ -134,12 +150,41 @@ def _resolve(defined: ClassDef) -> PlanClass:
         fields=fields,
         methods=methods,
         supers=supers,
-        era=era if isinstance(era, str) else "2008",
+        era=era,
         flavour=flavour if isinstance(flavour, str) else "spinning",
+        sptes=sptes if isinstance(sptes, str) else "own",
         operations=operations if isinstance(operations, tuple) else None,
         promises=promises if isinstance(promises, tuple) else None,
         waive=waive if isinstance(waive, dict) else {},
     )
+
+
+def _era(defined: ClassDef, attributes: Mapping[str, Value], methods: Mapping[str, MethodDef]) -> str:
+    """Return the era of a plan: what it says, or that of a hook that one era alone has, or 2008.
+
+    :raises PlanError: if it has hooks or operations of another era.
+    """
+    said = attributes.get("era")
+    era = said if isinstance(said, str) else "current" if set(ERA_HOOKS["current"]) & methods.keys() else "2008"
+    for other, hooks in ERA_HOOKS.items():
+        for hook in hooks:
+            if other != era and hook in methods:
+                hint = f"The mm of era {era!r} does not call it: write `era = {other!r}`, or leave the method out."
+                raise methods[hook].source.error(methods[hook].node, f"`{hook}` is of era {other!r}", hint)
+    operations = attributes.get("operations")
+    for op in operations if isinstance(operations, tuple) else ():
+        if op not in ERA_OPERATIONS[era]:
+            what = f"the mm of era {era!r} has no operation `{op}`"
+            raise defined.source.error(defined.node, what, f"There are: {', '.join(ERA_OPERATIONS[era])}.")
+    for method in methods.values():
+        for name, call in method_calls(method.node):
+            if name.startswith("mmu_interval_") and "invalidate" not in methods:
+                hint = "Define `def invalidate(self, r, cur_seq):`, which makes the plan an interval notifier's."
+                raise method.source.error(call, f"`{name}` without a subscription", hint)
+    if era == "current" and attributes.get("flavour") is not None:
+        what = "`flavour` is said of 2008: the locks of the reverse map sleep in the current era"
+        raise defined.source.error(defined.node, what, "Leave it out.")
+    return era
 
 
 def _check_overrides(plan: ClassDef, fields: dict[str, FieldDecl], methods: dict[str, MethodDef]) -> None:

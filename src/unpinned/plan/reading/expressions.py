@@ -202,6 +202,8 @@ class Expressions:
                 raise self.source.error(node, what, "It has its own fields, and the calls of SecondaryMMU.")
         if is_super(base):
             raise self.source.error(node, "super() only gives methods", f"Write `self.{attr}`.")
+        if isinstance(base, ast.Name) and base.id in self.names and attr == "blockable" and not called:
+            return
         if isinstance(base, ast.Name) and base.id not in self.names:
             hint = f"Write `self.{attr}`, or `super().{attr}(...)` for the method of the class above."
             raise self.source.error(node, f"only `self` has fields and methods, not `{base.id}`", hint)
@@ -285,6 +287,8 @@ class Expressions:
             self.check(node.operand)
         elif not isinstance(node.op, ast.USub):
             raise self.source.error(node, *operator_words(node.op))
+        elif isinstance(node.operand, ast.Name) and node.operand.id == "EAGAIN":
+            self._name(node.operand)
         elif not isinstance(node.operand, ast.Constant) or type(node.operand.value) is not int:
             raise self.source.error(node, "a minus stands before integers only", "Write `0 - x`.")
         else:
