@@ -26,7 +26,7 @@ LAYERS = [
     {"api"},
     {"report"},
     {"timeline"},
-    {"check", "export"},
+    {"check", "export", "lint"},
     {"engine"},
     {"reduce"},
     {"mm", "drivers"},

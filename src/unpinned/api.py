@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Do from Python what the command does: check, replay, export, and the reports; the gallery is `unpinned.gallery`."""
+"""Do from Python what the command does: check, lint, replay, export, reports; the gallery is `unpinned.gallery`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from unpinned.errors import PlanError, UnpinnedError, UsageError
 from unpinned.export.promela import promela
 from unpinned.ir.digest import digest
 from unpinned.ir.rules import RULES
+from unpinned.lint.rules import Linted, lint_exit_code, look
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises, whole
 from unpinned.plan.reading.classes import PlanClass, read_plans
 from unpinned.plan.reading.source import read_source
-from unpinned.report.data import repair_data, results_data, why_data
+from unpinned.report.data import lints_data, repair_data, results_data, why_data
+from unpinned.report.lint import lint_block, lint_lines
 from unpinned.report.repair import repair_block
 from unpinned.report.text import plan_block, replay_block, summary_line
 from unpinned.report.why import why_block, without_block
@@ -175,14 +177,40 @@ def timelines(result: PlanResult) -> list[Timeline]:
 
 def report(result: PlanResult, verbose: bool = False) -> str:
     """Return the text of a result."""
-    return plan_block(result, timelines(result), verbose)
+    linted = _lints_of(result)
+    return plan_block(result, timelines(result), verbose, lints=lint_lines(linted) if linted else ())
 
 
 def as_data(
     results: Sequence[PlanResult], errors: Sequence[UnpinnedError] = (), engine: str = ENGINES[0]
 ) -> dict[str, Any]:
     """Return results as JSON data, with the errors of plans that could not be checked, and the engine's name."""
-    return results_data(results, [timelines(result) for result in results], errors, engine)
+    told = [timelines(result) for result in results]
+    return results_data(results, told, [_lints_of(result) for result in results], errors, engine)
+
+
+def _lints_of(result: PlanResult) -> Linted | None:
+    """Return what lints say of a plan that was checked; None if its turn did not come, and it may be no plan at all."""
+    return look(result.plan) if result.rungs else None
+
+
+def lint(plan: PlanClass) -> Linted:
+    """Say what in a plan looks like a known mistake; nothing is searched, and nothing is proved.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    whole(plan)
+    return look(plan)
+
+
+def lint_report(linted: Linted) -> str:
+    """Return the text of the lints of a plan."""
+    return lint_block(linted)
+
+
+def lints_as_data(linted: Sequence[Linted], errors: Sequence[UnpinnedError] = ()) -> dict[str, Any]:
+    """Return the lints of plans as JSON data, with the errors of plans that could not be read."""
+    return lints_data(linted, errors)
 
 
 def why(
@@ -307,6 +335,10 @@ __all__ = [
     "check",
     "check_plan",
     "export_promela",
+    "lint",
+    "lint_exit_code",
+    "lint_report",
+    "lints_as_data",
     "not_begun",
     "one_plan",
     "plan_block",

@@ -22,6 +22,7 @@ from unpinned.gallery import entry as gallery_entry
 from unpinned.gallery import judge as gallery_judge
 from unpinned.gallery import text as gallery_text
 from unpinned.gallery.data import gallery_data
+from unpinned.lint.rules import Linted
 from unpinned.options import (
     Choice,
     color_option,
@@ -40,7 +41,15 @@ from unpinned.progress import following
 #: The engine takes a seed as a word of 64 bits.
 _MOST_SEED = (1 << 64) - 1
 
-_WORDS = {"BUG:": "red", "OK:": "green", "UNDECIDED:": "yellow", "NOTE:": "cyan", "WHY:": "green", "REPAIR:": "green"}
+_WORDS = {
+    "BUG:": "red",
+    "OK:": "green",
+    "UNDECIDED:": "yellow",
+    "NOTE:": "cyan",
+    "LINT:": "yellow",
+    "WHY:": "green",
+    "REPAIR:": "green",
+}
 
 
 def _complain(error: UnpinnedError) -> None:
@@ -218,6 +227,32 @@ def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) 
         for missing in without:
             _complain(missing)
             errors.append(missing)
+
+
+@main.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@plan_option
+@json_option("lints.md")
+@color_option
+def lint(files: tuple[str, ...], plan: str | None, as_json: bool, color: str) -> None:
+    """Say what in the plans of FILE looks like a known mistake; nothing is searched.
+
+    Exit status: 0 no lints, 1 some that are not waived, 2 a plan or usage error.
+    """
+    linted: list[Linted] = []
+    errors: list[UnpinnedError] = []
+    for one in _plans(files, plan, errors):
+        try:
+            linted.append(api.lint(one))
+        except UnpinnedError as error:
+            _complain(error)
+            errors.append(error)
+            continue
+        if not as_json:
+            _show(("\n" if len(linted) > 1 else "") + api.lint_report(linted[-1]), color)
+    if as_json:
+        _say(json.dumps(api.lints_as_data(linted, errors), indent=2) + "\n")
+    sys.exit(api.lint_exit_code(linted, bool(errors)))
 
 
 @main.command()

@@ -375,6 +375,7 @@ TOP = {"format", "version", "engine", "memory_model", "exit_code", "plans", "err
 PLAN = {
     "plan", "file", "line", "verdict", "property", "why_undecided", "states", "rungs", "race", "not_promised",
     "waived", "not_looked_for", "flavour", "null_ops", "not_judged", "not_exercised", "never_reached",
+    "lints",
 }  # fmt: skip
 RUNG = {"bounds", "required", "verdict", "property", "states", "depth", "why_undecided", "notes"}
 BOUNDS = {"vcpus", "pages", "frames", "ops"}

@@ -30,9 +30,20 @@ import pytest
 from support import pages as page_tools
 from support.pages import PAGES, ROOT, Block, blocks, commands, console, matches, refreshed, rows, sections, with_block
 
-from unpinned.api import as_data, check, one_plan, repair, repair_as_data, why, why_as_data
+from unpinned.api import (
+    as_data,
+    check,
+    lint,
+    lints_as_data,
+    one_plan,
+    plans,
+    repair,
+    repair_as_data,
+    why,
+    why_as_data,
+)
 from unpinned.errors import PlanError
-from unpinned.ir.rules import RULES
+from unpinned.ir.rules import LINTS, RULES
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 from unpinned.plan.reading.classes import read_plans
@@ -411,6 +422,7 @@ def test_every_key_of_the_data_is_documented_and_every_documented_key_is_there(t
         (tmp_path / "full.py", "Waives", {"scenario": Scenario(1, 1, ("zap",))}),
         (tmp_path / "full.py", "Narrow", {"scenario": Scenario(1, 1, ("reclaim", "reclaim"))}),
         (ROOT / "tests" / "plans" / "progress.py", "NeverMaps", {"scenario": Scenario(1, 1, ())}),
+        (ROOT / "examples" / "seq_after_gup.py", "SeqAfterGup", {"scenario": Scenario(1, 1, ("zap",))}),
     ]
     for file, plan, options in calls:
         data = as_data(check(file, plan, **options), _errors(tmp_path))  # type: ignore[arg-type]
@@ -449,6 +461,32 @@ def test_every_key_of_what_why_and_repair_say_is_documented(tmp_path: Path) -> N
     for path, other in OF_A_CHECK.items():
         assert set(seen[path]) == set(of_a_check[other]), path
     assert {path: keys for path, keys in seen.items() if path in documented} == documented
+
+
+def test_every_key_of_what_lint_says_is_documented(tmp_path: Path) -> None:
+    documented, of_a_check = _documented("lints.md", 3), _documented("json.md", 2)
+    late = ROOT / "examples" / "seq_after_gup.py"
+    text = late.read_text(encoding="utf-8").replace(
+        "    def ", "    waive = {'snapshot-after-read': 'x'}\n\n    def ", 1
+    )
+    (tmp_path / "waived.py").write_text(text, encoding="utf-8")
+    linted = [lint(one) for path in (late, tmp_path / "waived.py") for one in plans(path)]
+    seen: dict[str, dict[str, set[type]]] = {}
+    _objects(json.loads(json.dumps({"lint": lints_as_data(linted, _errors(tmp_path))})), "", seen)
+    assert {path: keys for path, keys in seen.items() if path in documented} == documented
+    for path, other in {
+        "lint.errors[]": "errors[]",
+        "lint.plans[].lints[]": "plans[].lints[]",
+        "lint.plans[].waived[]": "plans[].lints[]",
+    }.items():
+        assert seen[path] == of_a_check[other]
+
+
+def test_every_lint_has_a_section_with_its_sentence() -> None:
+    found = sections((ROOT / "docs" / "lints.md").read_text(encoding="utf-8"), 2)
+    assert {heading.strip("`") for heading in found if heading.startswith("`")} == set(LINTS)
+    for name, sentence in LINTS.items():
+        assert f'"{sentence}"' in " ".join(found[f"`{name}`"].split())
 
 
 # ---- the manifest

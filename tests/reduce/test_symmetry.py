@@ -503,5 +503,5 @@ def test_arrays_say_what_they_count():
     assert shared["hw.tlb"].per == ("vcpu", "page")
     assert shared["mm.taken"].per == ("cpu", "frame")
     assert shared["mm.pt_lock"].per == ()
-    gather = next(var for var in system.threads[2].locals if var.name == "unmap.gather")
+    gather = next(var for var in system.threads[2].locals if var.name == "clear.gather")
     assert gather.per == ("page",)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Name the rules that a plan can break, most severe first (the table of docs/model.md)."""
+"""Name the rules that a plan can break, most severe first (the table of docs/model.md), and the lints."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ RULES: Final[dict[str, str]] = {
     "deadlock": "no CPU waits, and no mm operation spins, for ever",
     "leak": "a fault returns every page reference that it took",
     "progress": "with the mm at rest, every fault completes",
+}
+
+#: lint -> what it finds; no search is needed for it, and no verdict rests on it (lint/).
+LINTS: Final[dict[str, str]] = {
+    "snapshot-after-read": "a snapshot is read before the page that it vouches for is got",
+    "snapshot-in-loop": "a snapshot is tested before it is read again",
+    "snapshot-not-refreshed": "a loop that tests a snapshot reads it anew",
+    "check-outside-lock": "a snapshot is tested, and the page mapped, under one lock that keeps invalidations out",
+    "lock-across-gup": "no lock that an invalidation waits for is held round get_user_page() or wait_event()",
+    "flush-after-unlock": "what was zapped under a lock is flushed before the lock is dropped",
+    "unbalanced-count": "what start counts up, end counts down, on every path",
+    "read-then-clear": "a flag that is found set is cleared in the same step, or under a lock",
 }
 
 #: The rules that no single state shows: they are asked of the whole graph (check/graph.py).

@@ -49,12 +49,8 @@ def build(
     """
     cpus = scenario.vcpus + len(scenario.ops)
     dims = Dims(scenario.pages, scenario.frames, scenario.vcpus, cpus)
-    given = _given(plan, scenario)
-    components = {
-        "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),
-        "hw": Component("hw", "hw", _without(_model("secondary", "Secondary"), given), model=True, given=given),
-        "mm": Component("mm", "mm", _without(_mm(plan.era, plan.flavour), given), model=True, given=given),
-    }
+    ops = frozenset(op.name for op in scenario.operations)
+    components = parts(plan, ops)
     invariants = _invariants(components, dims)
     threads: list[Thread] = []
     for cpu in range(cpus):
@@ -80,8 +76,18 @@ def build(
     faulting += [None] * len(scenario.ops)
     extents = ("page", dims.pages), ("frame", dims.frames), ("vcpu", dims.vcpus), ("cpu", dims.cpus)
     # A fault that writes to a page which fork has shared copies it, and tells the client as the mm does.
-    opened = tuple(Shared("mm.open", Const(page)) for page in range(dims.pages)) if "fork" in given else ()
+    opened = tuple(Shared("mm.open", Const(page)) for page in range(dims.pages)) if "fork" in ops else ()
     return System(plan.name, tuple(shared), tuple(threads), tuple(faulting), promised, extents, opened)
+
+
+def parts(plan: PlanClass, ops: frozenset[str] = frozenset()) -> dict[str, Component]:
+    """Return the three sides of a system in which these operations run, by name: the plan, the hardware, the mm."""
+    given = _given(plan, ops)
+    return {
+        "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),
+        "hw": Component("hw", "hw", _without(_model("secondary", "Secondary"), given), model=True, given=given),
+        "mm": Component("mm", "mm", _without(_mm(plan.era, plan.flavour), given), model=True, given=given),
+    }
 
 
 def _one_page(method: str) -> Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]:
@@ -120,10 +126,10 @@ def _without(model: PlanClass, given: frozenset[str]) -> PlanClass:
     return replace(model, fields=kept)
 
 
-def _given(plan: PlanClass, scenario: Scenario) -> frozenset[str]:
+def _given(plan: PlanClass, ops: frozenset[str]) -> frozenset[str]:
     """Return what models ask for by given(): hooks and calls of the plan, and the operations that run."""
     calls = {name for method in plan.methods.values() for name, _ in method_calls(method.node)}
-    return frozenset(plan.methods) | calls | {plan.sptes} | {op.name for op in scenario.operations}
+    return frozenset(plan.methods) | calls | {plan.sptes} | ops
 
 
 def whole(plan: PlanClass) -> tuple[System, ...]:

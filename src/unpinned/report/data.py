@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write results as data: what `--json` prints (docs/json.md and docs/why.md describe every key)."""
+"""Write results as data: what `--json` prints (docs/json.md, docs/why.md and docs/lints.md describe every key)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from unpinned.check.repair import RepairResult
 from unpinned.check.verdict import PlanResult, RungResult, exit_code
 from unpinned.check.why import Judged, WhyResult
 from unpinned.errors import UnpinnedError
+from unpinned.ir.rules import LINTS
+from unpinned.lint.finding import Finding
+from unpinned.lint.rules import Linted, lint_exit_code
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import null_ops
 from unpinned.plan.reading.classes import unjudged
@@ -19,6 +22,7 @@ from unpinned.vary.edits import diff_of
 FORMAT: Final = "unpinned-check"
 WHY_FORMAT: Final = "unpinned-why"
 REPAIR_FORMAT: Final = "unpinned-repair"
+LINT_FORMAT: Final = "unpinned-lint"
 #: Goes up when a key changes its meaning or goes away; new keys may come without that.
 VERSION: Final = 1
 
@@ -26,17 +30,18 @@ VERSION: Final = 1
 def results_data(
     results: Sequence[PlanResult],
     timelines: Sequence[Sequence[Timeline]],
+    lints: Sequence[Linted | None],
     errors: Sequence[UnpinnedError],
     engine: str,
 ) -> dict[str, Any]:
-    """Return the results of a call as JSON data; `timelines` are those of each plan, in the same order."""
+    """Return the results of a call as JSON data; `timelines` and `lints` are those of each plan, in the same order."""
     return {
         "format": FORMAT,
         "version": VERSION,
         "engine": engine,
         "memory_model": "SC",
         "exit_code": exit_code(results, bool(errors)),
-        "plans": [_plan(result, told) for result, told in zip(results, timelines, strict=True)],
+        "plans": [_plan(*of_one) for of_one in zip(results, timelines, lints, strict=True)],
         "errors": [_error(error) for error in errors],
     }
 
@@ -114,6 +119,42 @@ def repair_data(result: RepairResult, race: Timeline | None, engine: str) -> dic
     }
 
 
+def lints_data(linted: Sequence[Linted], errors: Sequence[UnpinnedError]) -> dict[str, Any]:
+    """Return what lints say of plans as JSON data."""
+    return {
+        "format": LINT_FORMAT,
+        "version": VERSION,
+        "exit_code": lint_exit_code(linted, bool(errors)),
+        "plans": [
+            {
+                "plan": one.plan.name,
+                "file": one.plan.pos.file,
+                "line": one.plan.pos.line,
+                "lints": [_lint(finding) for finding in one.found],
+                "waived": [_lint(finding) for finding in one.waived],
+                "waived_in_vain": list(one.idle),
+                "not_looked_at": list(one.cut),
+            }
+            for one in linted
+        ],
+        "errors": [_error(error) for error in errors],
+    }
+
+
+def _lint(finding: Finding) -> dict[str, Any]:
+    return {
+        "lint": finding.rule,
+        "rule": LINTS[finding.rule],
+        "method": finding.hook,
+        "file": finding.pos.file,
+        "line": finding.pos.line,
+        "column": finding.pos.col + 1,
+        "source": finding.pos.text.strip(),
+        "what": finding.what,
+        "advice": finding.advice,
+    }
+
+
 def _error(error: UnpinnedError) -> dict[str, Any]:
     pos = error.pos
     return {
@@ -147,7 +188,7 @@ def timeline_data(timeline: Timeline) -> dict[str, Any]:
     }
 
 
-def _plan(result: PlanResult, timelines: Sequence[Timeline]) -> dict[str, Any]:
+def _plan(result: PlanResult, timelines: Sequence[Timeline], linted: Linted | None) -> dict[str, Any]:
     plan = result.plan
     told = [timeline_data(timeline) for timeline in timelines]
     race = told.pop(0) if result.race is not None else None
@@ -169,6 +210,7 @@ def _plan(result: PlanResult, timelines: Sequence[Timeline]) -> dict[str, Any]:
         "not_judged": list(unjudged(plan)),
         "not_exercised": list(result.unexercised),
         "never_reached": [{"file": file, "line": line} for file, line in result.unreached],
+        "lints": [_lint(one) for one in linted.found] if linted else [],
     }
 
 

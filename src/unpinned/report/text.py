@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from unpinned.check.verdict import PlanResult, RungResult, Verdict
+from unpinned.ir.rules import RULES
 from unpinned.mm.system import null_ops
 from unpinned.plan.reading.classes import PlanClass, unjudged
 from unpinned.plan.vocabulary import HOOKS
@@ -26,11 +27,16 @@ NOT_COVERED: Final = "weak memory; more vCPUs, pages or concurrent operations th
 
 
 def plan_block(
-    result: PlanResult, timelines: Sequence[Timeline], verbose: bool = False, replay: str = "replay:"
+    result: PlanResult,
+    timelines: Sequence[Timeline],
+    verbose: bool = False,
+    replay: str = "replay:",
+    lints: Sequence[str] = (),
 ) -> str:
     """Return the block of a plan; `timelines` tell its race, or the races on rules that it does not promise.
 
     :param replay: what stands before the command that replays a race.
+    :param lints: the lines on its lints.
     """
     plan = result.plan
     lines: list[str] = []
@@ -51,6 +57,8 @@ def plan_block(
     for timeline in timelines:
         reason = plan.waive.get(timeline.rule, "the plan does not promise it")
         lines += ["", *race_lines(timeline, "NOTE", verbose, replay), f" no violation: {reason}"]
+    if lints:
+        lines += [*([""] if lines[-1] else []), *lints, ""]
     observation = observation_line(result)
     return "\n".join([*lines, *([observation] if observation else [])]) + "\n"
 
@@ -252,7 +260,8 @@ def _remarks(result: PlanResult, verbose: bool) -> list[str]:
     if missing := null_ops(result.plan):
         lines += wrapped(" NULL ops       ", ", ".join(missing))
     for rule, reason in result.plan.waive.items():
-        lines += wrapped(" waived         ", f"{rule}: {reason}")
+        if rule in RULES:
+            lines += wrapped(" waived         ", f"{rule}: {reason}")
     lines += ordering_lines(result.plan)
     for rung in result.rungs:
         for note in dict.fromkeys((*rung.notes, *(rung.details if verbose else ()))):

@@ -12,7 +12,7 @@ from unpinned.plan.lowering.values import Val
 from unpinned.plan.vocabulary import FIELD_CALLS, a_or_an, listed
 
 #: What a CPU is on a wait queue: not there, queued before it looks at its condition, or woken.
-_GONE, _QUEUED, _WOKEN = Const(0), Const(1), Const(2)
+_GONE, QUEUED, _WOKEN = Const(0), Const(1), Const(2)
 
 
 class Fields(Expressions):
@@ -106,7 +106,7 @@ class Fields(Expressions):
         for stmt in self.may_sleep(f"wait_event() of {name}"):
             self.local(stmt, node)
         head = self.flow.emit(self._node(Note(""), None, False, node))
-        self.shared([Set(mine, _QUEUED), Note(f"wait_event({name}): on the queue")], node)
+        self.shared([Set(mine, QUEUED), Note(f"wait_event({name}): on the queue")], node)
         yes, no = self.test(cond)
         self.merge(no)
         self.shared([Wait(Op("==", (mine, _WOKEN))), Set(mine, _GONE), Note(f"wait_event({name}): woken")], node)
@@ -119,7 +119,7 @@ class Fields(Expressions):
         stmts: list[Stmt] = []
         for cpu in range(self.dims.cpus):
             one = Shared(var.name, Const(cpu))
-            stmts.append(Set(one, Op("?:", (Op("==", (one, _QUEUED)), _WOKEN, one))))
+            stmts.append(Set(one, Op("?:", (Op("==", (one, QUEUED)), _WOKEN, one))))
         self.shared([*stmts, Note(f"wake_up({var.name.split('.', 1)[1]})")], node)
 
     # ---- memory ordering

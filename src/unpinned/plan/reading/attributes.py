@@ -6,7 +6,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection
 
-from unpinned.ir.rules import RULES
+from unpinned.ir.rules import LINTS, RULES
 from unpinned.plan.reading.source import Source
 from unpinned.plan.vocabulary import ERAS, FLAVOURS, OPERATIONS, SPTES, nearest
 
@@ -57,15 +57,16 @@ def _words(source: Source, value: ast.expr, name: str, what: str, known: Collect
 
 
 def _waive(source: Source, value: ast.expr) -> dict[str, str]:
-    """Return the rules that are waived, with the reasons."""
-    example = f'Write `waive = {{"rule": "why the plan may break it"}}`; there are: {", ".join(RULES)}.'
+    """Return the rules and lints that are waived, with the reasons."""
+    known = [*RULES, *LINTS]
+    example = f'Write `waive = {{"rule": "why the plan may break it"}}`; there are: {", ".join(known)}.'
     if not isinstance(value, ast.Dict):
         raise source.error(value, "`waive` is a dict from rules to reasons", example)
     waive: dict[str, str] = {}
     for key, text in zip(value.keys, value.values, strict=True):
         if key is None:
             raise source.error(text, "`**` is not in the plan language", example)
-        rule = _known(source, key, "rule", RULES, example)
+        rule = _known(source, key, "rule", known, example)
         if rule in waive:
             raise source.error(key, f"`{rule}` stands here twice", "Leave one out.")
         if not isinstance(text, ast.Constant) or not isinstance(text.value, str) or not text.value.strip():

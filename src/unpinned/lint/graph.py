@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lower each hook of a plan to a graph of single operations, with helpers inlined and calls of the mm marked."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from unpinned.ir.flow import Node
+from unpinned.ir.program import LOCK_TYPES, Choose, Const, Expr, Local, Note, Set, Shared, Stmt, Wait, reads
+from unpinned.mm.system import parts
+from unpinned.plan.lowering.builder import Component, field_var
+from unpinned.plan.lowering.statements import Lowerer
+from unpinned.plan.lowering.values import Dims, Val
+from unpinned.plan.reading.classes import MethodDef, PlanClass
+from unpinned.plan.vocabulary import ERA_OPERATIONS
+
+#: One page is enough: what is looked for is the order of things in one hook, not which page they are done to.
+_DIMS: Final = Dims(pages=1, frames=2, vcpus=1, cpus=2)
+
+#: Where the names of a plan's fields begin.
+_PLAN: Final = "plan."
+
+#: What the mm hands to each hook: the one page there is; a write or a read, which nothing says.
+_ARGUMENTS: Final = {
+    "page_fault": (Val("gfn", (Const(0),)), Val("bool", (Local("write"),))),
+    "invalidate_range_start": (Val("range", (Const(0), Const(1))),),
+    "invalidate_range_end": (Val("range", (Const(0), Const(1))),),
+    "invalidate_page": (Val("gfn", (Const(0),)),),
+    "invalidate": (Val("range", (Const(0), Const(1))), Val("int", (Local("cur_seq"),))),
+    "arch_invalidate_secondary_tlbs": (Val("range", (Const(0), Const(1))),),
+}
+
+#: The operations of the mm of 2008 that call a hook; today all of them call all hooks.
+_CALLERS: Final = {
+    "page_fault": frozenset(ERA_OPERATIONS["2008"]),
+    "invalidate_range_start": frozenset({"zap", "munmap"}),
+    "invalidate_range_end": frozenset({"zap", "munmap"}),
+    "invalidate_page": frozenset({"reclaim"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call of the mm or of the hardware by its name: it begins, or has come back.
+
+    `page` is the page that it was given, or that it has returned.
+    """
+
+    name: str
+    begins: bool
+    page: Expr | None
+
+
+@dataclass(frozen=True)
+class Hook:
+    """A hook as a graph: `after[n]` has the nodes behind node n, true side first, where -1 is the end.
+
+    Node 0 comes first. `live[n]` are the locals that may be read at node n or behind it before they are set. `locks`
+    are the plan's locks, `queues` its wait queues, `truths` the locals and fields that are truth values. `callers` are
+    the operations that call it.
+    """
+
+    name: str
+    callers: frozenset[str]
+    nodes: tuple[Node, ...]
+    after: tuple[tuple[int, ...], ...]
+    live: tuple[frozenset[str], ...]
+    calls: dict[int, Call]
+    locks: frozenset[str]
+    queues: frozenset[str]
+    truths: frozenset[str]
+
+
+def hooks(plan: PlanClass) -> tuple[Hook, ...]:
+    """Return the hooks that the mm calls, as far as the plan has them and admits the operations.
+
+    :raises PlanError: for whatever the plan does that is not in the language.
+    """
+    admitted = frozenset(plan.admitted)
+    called = dict.fromkeys(_ARGUMENTS, admitted) if plan.era == "current" else _CALLERS
+    return tuple(
+        _hook(plan, name, callers & admitted)
+        for name, callers in called.items()
+        if name in plan.methods and callers & admitted
+    )
+
+
+def field(ref: Expr) -> str:
+    """Return the name of the plan's field that an expression is, or ""."""
+    return ref.name.removeprefix(_PLAN) if isinstance(ref, Shared) and ref.name.startswith(_PLAN) else ""
+
+
+class _Marking(Lowerer):
+    """Lower as for a search, and mark where the plan calls the mm or the hardware."""
+
+    def __init__(self, components: dict[str, Component], dims: Dims, cpu: int) -> None:
+        super().__init__(components, dims, cpu)
+        self.marked: dict[Node, Call] = {}
+
+    def inline(self, component: Component, method: MethodDef, args: Sequence[Val], node: ast.AST | None) -> Val:
+        """Mark a call from the plan to a model before and behind it."""
+        if node is None or self.model or not component.model:
+            return super().inline(component, method, args, node)
+        self._marked(node, method, True, args)
+        result = super().inline(component, method, args, node)
+        self._marked(node, method, False, (result,))
+        return result
+
+    def _marked(self, node: ast.AST, method: MethodDef, begins: bool, values: Sequence[Val]) -> None:
+        page = next((value.expr for value in values if value.type == "page"), None)
+        self.marked[self.flow.emit(self._node(Note(""), None, False, node))] = Call(method.name, begins, page)
+
+
+def _hook(plan: PlanClass, name: str, callers: frozenset[str]) -> Hook:
+    """Lower one hook."""
+    components = parts(plan)
+    lowerer = _Marking(components, _DIMS, 0)
+    lowerer.enter(components["client"], name, _ARGUMENTS[name])
+    nodes = _reachable(lowerer.flow.entry)
+    numbers: dict[Node | None, int] = {node: number for number, node in enumerate(nodes)}
+    numbers[None] = -1
+    calls = {numbers[node]: call for node, call in lowerer.marked.items() if node in numbers}
+    after = tuple(
+        (numbers[node.next],) if node.cond is None else (numbers[node.next], numbers[node.orelse]) for node in nodes
+    )
+    fields = {each: field_var(components["client"], each, _DIMS)[0] for each in plan.fields}
+    truths = {each for each, var in fields.items() if var.type == "bool"}
+    truths |= {each for each, var in lowerer.locals.items() if var.type == "bool"}
+    return Hook(
+        name=name,
+        callers=callers,
+        nodes=nodes,
+        after=after,
+        live=_live(nodes, after, calls),
+        calls=calls,
+        locks=frozenset(each for each, var in fields.items() if var.type in LOCK_TYPES),
+        queues=frozenset(each for each, var in fields.items() if var.type == "waitqueue"),
+        truths=frozenset(truths),
+    )
+
+
+def _reachable(entry: Node | None) -> tuple[Node, ...]:
+    """Return every node that can be reached, the first one first."""
+    found: dict[Node, None] = {}
+    stack = [entry]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in found:
+            found[node] = None
+            stack += [node.orelse, node.next]
+    return tuple(found)
+
+
+def _live(
+    nodes: Sequence[Node], after: Sequence[Sequence[int]], calls: Mapping[int, Call]
+) -> tuple[frozenset[str], ...]:
+    """Return the locals that are live before each node."""
+    used = []
+    for number, node in enumerate(nodes):
+        call = calls.get(number)
+        exprs = _uses(node) if call is None or call.page is None else (call.page,)
+        used.append(frozenset(ref.name for expr in exprs for ref in reads(expr) if isinstance(ref, Local)))
+    live: list[frozenset[str]] = list(used)
+    changed = True
+    while changed:
+        changed = False
+        for number in reversed(range(len(nodes))):
+            behind = frozenset[str]().union(*(live[each] for each in after[number] if each >= 0))
+            now = used[number] | (behind - _set(nodes[number].stmt))
+            changed |= now != live[number]
+            live[number] = now
+    return tuple(live)
+
+
+def _set(stmt: Stmt | None) -> frozenset[str]:
+    """Return the local that a statement sets as a whole."""
+    match stmt:
+        case Set(Local(name, None)) | Choose(Local(name, None)):
+            return frozenset({name})
+    return frozenset()
+
+
+def _uses(node: Node) -> tuple[Expr, ...]:
+    """Return the expressions that a node evaluates."""
+    if node.cond is not None:
+        return (node.cond,)
+    match node.stmt:
+        case Set(target, value):
+            return (value,) if target.index is None else (value, target.index)
+        case Choose(_, lo, hi, where):
+            return lo, hi, where
+        case Wait(cond):
+            return (cond,)
+    return ()
