@@ -18,10 +18,9 @@ from unpinned.engine.checkpoint import is_written, unusable
 from unpinned.errors import PlanError, UnpinnedError, UsageError
 from unpinned.export.promela import promela
 from unpinned.ir.digest import digest
-from unpinned.ir.rules import RULES
 from unpinned.lint.rules import Linted, lint_exit_code, look
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, promises, whole
+from unpinned.mm.system import build, promises, refuse_unknown, rules, whole
 from unpinned.plan.reading.classes import PlanClass, read_plans
 from unpinned.plan.reading.source import read_source
 from unpinned.report.data import lints_data, repair_data, results_data, why_data
@@ -144,7 +143,7 @@ def begins_anew(
     rungs = ladder(plan) if scenario is None else (Rung(scenario, required=True),)
     required = [rung.scenario for rung in rungs if rung.required]
     searches = [(rung.scenario, promises(plan)) for rung in rungs if rung.required or not required_only]
-    searches += [(one, frozenset({rule})) for rule in RULES if rule not in promises(plan) for one in required]
+    searches += [(one, frozenset({rule})) for rule in rules(plan) if rule not in promises(plan) for one in required]
     unwritten = ""
     for one, promised in searches if begun else ():
         name = digest(build(plan, one, promised))
@@ -163,8 +162,9 @@ def _admits(plan: PlanClass, scenario: Scenario) -> None:
 
     :raises UsageError: for that.
     """
+    refuse_unknown(plan, scenario)
     for op in scenario.operations:
-        if plan.operations is not None and op.name not in plan.operations:
+        if plan.operations is not None and op.name not in (*plan.operations, *plan.own):
             hint = f"It says: operations = {plan.operations}."
             raise UsageError(f"{plan.name} does not admit the operation {op.name}", plan.pos, hint)
 

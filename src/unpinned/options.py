@@ -56,7 +56,8 @@ def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--ops",
             metavar="OP,OP",
-            help=f"The mm operations beside it: {', '.join(OPERATIONS)} (zap@0: on page 0 only); or none.",
+            help=f"The mm operations beside it: {', '.join(OPERATIONS)} (zap@0: on page 0 only), "
+            "or the plan's own; or none.",
         ),
         click.option("--pages", type=int, metavar="N", help="So many pages (default 1)."),
         click.option("--vcpus", type=int, metavar="N", help="So many vCPUs (default 1)."),

@@ -29,6 +29,16 @@ _LOCK_WORDS: Final = {
     "mutex": ("mutex_lock", "mutex_unlock"),
     "rwlock": ("{way}_lock", "{way}_unlock"),
     "rwsem": ("down_{way}", "up_{way}"),
+    "rcu": ("rcu_read_lock", "rcu_read_unlock"),
+    "srcu": ("srcu_read_lock", "srcu_read_unlock"),
+}
+
+#: What a CPU waits for that is no lock, by the type of the variable that it looks at.
+_WAITED: Final = {
+    "waitqueue": "a wake_up() of {name}",
+    "rcu": "RCU sections",
+    "srcu": "sections of {name}",
+    "work": "the work {name}",
 }
 
 #: What a step is called that has nothing to say.
@@ -177,6 +187,7 @@ class _Teller:
         """Return the words for a changed field, or for a lock."""
         name = self.element(var.name, index)
         if var.type in _LOCK_WORDS:
+            name = "" if var.type == "rcu" else name
             way = "write" if var.hi in (old, new) else "read"
             return f"{_LOCK_WORDS[var.type][0 if new > old else 1].format(way=way)}({name})"
         if old == new:
@@ -213,7 +224,7 @@ def _method(step: Step, thread: Thread) -> str:
 
 def _heading(thread: int, system: System, rows: Sequence[Row]) -> str:
     """Return the heading of a CPU's column: what it runs."""
-    if system.threads[thread].kind == "op":
+    if system.threads[thread].kind != "vcpu":
         return f"CPU{thread} - {system.threads[thread].name}()"
     methods = [row.method for row in rows if row.cpu == thread]
     return f"CPU{thread} - {'page_fault()' if 'page_fault' in methods else 'guest'}"
@@ -259,7 +270,7 @@ def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
     """Return in words who waits for what at the end of a deadlock, who holds it, and what that one waits for."""
     system = race.system
     end = run[-1].state if run else initial(teller.lay)
-    locks = {var.name for var in system.shared if var.type in LOCK_TYPES or var.type == "waitqueue"}
+    locks = {var.name for var in system.shared if var.type in LOCK_TYPES or var.type in _WAITED}
     waiting = {
         t: _waited_for(thread.steps[teller.places[t]], locks)
         for t, thread in enumerate(system.threads)
@@ -283,7 +294,7 @@ def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
 def _waited(var: Var) -> str:
     """Return the words for a lock or a wait queue that a CPU waits for."""
     name = var.name.split(".", 1)[1]
-    return f"a wake_up() of {name}" if var.type == "waitqueue" else name
+    return _WAITED.get(var.type, "{name}").format(name=name)
 
 
 def _waited_for(step: Step, locks: set[str]) -> list[str]:

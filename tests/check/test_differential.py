@@ -28,6 +28,7 @@ from support import plain
 from support import systems as hand
 from support.campaigns import RUN, compare_many, in_parts
 from support.made_plans import AT_MOST, SCENARIOS, made_plans, read_made
+from support.searching import CLIENTS, judged, search
 from support.spin import requires_spin, run_spin
 from support.systems import systems
 
@@ -306,11 +307,12 @@ def stuck_by_reachability(graph: Graph, moves: list[set[tuple[int, int]]]) -> tu
 
     unknown = {i for i, state in enumerate(graph.states) if state[BROKEN]}
     for t, thread in enumerate(threads):
-        done = {i for i, state in enumerate(graph.states) if lay.place(state, t) == len(thread.steps)}
+        end = 0 if thread.kind == "worker" else len(thread.steps)
+        done = {i for i, state in enumerate(graph.states) if lay.place(state, t) == end}
         able = {i for i, ways in enumerate(moves) if any(cpu == t for cpu, _ in ways)}
         waiting = never_reaching(able | done | unknown)
         found += [(min(waiting), t)] if waiting else []
-        if thread.done is not None:
+        if thread.kind != "vcpu":
             hopeless = never_reaching(done | unknown)
             for ring in nx.strongly_connected_components(web.subgraph(hopeless)):
                 if any(cpu == t and j in ring for i in ring for cpu, j in moves[i]):
@@ -326,9 +328,12 @@ def faults_for_ever(graph: Graph, moves: list[set[tuple[int, int]]]) -> tuple[in
     """
     system, lay = graph.successors.system, graph.successors.lay
     vcpus = [t for t, thread in enumerate(system.threads) if thread.kind == "vcpu"]
+    going = [t for t, thread in enumerate(system.threads) if thread.kind != "op"]
 
     def faults(i: int, t: int) -> bool:
         expr = system.faulting[t]
+        if system.threads[t].kind == "worker":
+            return False
         assert isinstance(expr, Shared)
         assert isinstance(expr.index, Const)
         return graph.states[i][lay.shared[expr.name].at + expr.index.value] != 0
@@ -342,22 +347,22 @@ def faults_for_ever(graph: Graph, moves: list[set[tuple[int, int]]]) -> tuple[in
     web.add_nodes_from(quiet)
     for i in quiet:
         for t, j in moves[i]:
-            if t in vcpus and j in quiet and not (faults(i, t) and not faults(j, t)):
+            if t in going and j in quiet and not (faults(i, t) and not faults(j, t)):
                 web.add_edge(i, j, cpu=t)
-    waits = {t: {i for i in quiet if all(cpu != t for cpu, _ in moves[i])} for t in vcpus}
+    waits = {t: {i for i in quiet if all(cpu != t for cpu, _ in moves[i])} for t in going}
 
     starts = []
     for ring in nx.strongly_connected_components(web):
         inside = web.subgraph(ring)
         if inside.number_of_edges():
             moved = {cpu for _, _, cpu in inside.edges(data="cpu")}
-            if all(t in moved or waits[t] & ring for t in vcpus):
+            if all(t in moved or waits[t] & ring for t in going):
                 starts.append(min(ring))
 
     live = set(quiet)
     while True:
         before = len(live)
-        for t in vcpus:
+        for t in going:
             inside = web.subgraph(live)
             just = {i for i, _, cpu in inside.edges(data="cpu") if cpu == t}
             just |= {i for i in waits[t] & live if inside.out_degree(i)}
@@ -386,7 +391,7 @@ def same_graph_rules(graph: Graph) -> tuple[bool, bool]:
         visited = {j for _, j in lasso.cycle}
         moved = {graph.successors.leaves[leaf].thread for leaf, _ in lasso.cycle}
         for t, thread in enumerate(graph.successors.system.threads):
-            if thread.kind == "vcpu":
+            if thread.kind != "op":
                 assert t in moved or any(all(cpu != t for cpu, _ in moves[i]) for i in visited)
             else:
                 assert t not in moved
@@ -403,6 +408,13 @@ def _walk(graph: Graph, start: int, steps: tuple[tuple[int, int], ...]) -> None:
 @never_if_short
 def test_deadlock_and_progress_are_as_defined(name: str) -> None:
     same_graph_rules(searched(name))
+
+
+@pytest.mark.parametrize(("path", "plan", "beside"), judged(*CLIENTS), ids=lambda at: getattr(at, "stem", at))
+def test_deadlock_and_progress_of_clients_are_as_defined(path: Path, plan: str, beside: str) -> None:
+    graph = search(path, plan, beside)
+    if len(graph.states) < 12_000:
+        same_graph_rules(graph)
 
 
 def test_some_plans_deadlock_and_some_never_progress() -> None:

@@ -11,6 +11,7 @@ from unpinned.check.ladder import ladder
 from unpinned.check.search import explore
 from unpinned.check.successors import compile_system
 from unpinned.check.verdict import Verdict
+from unpinned.errors import PlanError, UsageError
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build
 
@@ -45,6 +46,34 @@ def test_the_required_part_for_reclaim_alone():
         "1 vCPU, 2 pages, reclaim",
         "1 vCPU, 2 pages, reclaim@0 + reclaim@1",
     ]
+
+
+def test_the_required_part_has_the_operations_of_the_client():
+    alone = "1 vCPU, 1 page, "
+    assert required(one(PLANS / "own.py", "TwoOrders"))[1:6] == [
+        f"{alone}{ops}"
+        for ops in ("register", "deregister", "zap + register", "zap + deregister", "register + deregister")
+    ]
+    result = check_plan(one(PLANS / "own.py", "TwoOrders"), seconds=100, required_only=True)
+    assert result.race is not None
+    assert str(result.rungs[-1].rung.scenario) == "1 vCPU, 1 page, register + deregister"
+
+
+def test_an_operation_that_nobody_has():
+    plan = one(PLANS / "own.py", "PutsPages")
+    with pytest.raises(UsageError, match="neither the mm nor PutsPages has an operation 'register'"):
+        build(plan, Scenario(1, 1, ("register",)))
+    with pytest.raises(UsageError, match="only an operation of the mm is aimed at a page"):
+        Scenario(1, 1, ("deregister@0",))
+
+
+def test_a_plan_with_too_many_workers_is_refused(tmp_path):
+    text = (PLANS / "work.py").read_text(encoding="utf-8")
+    field = '    work = WorkItem("handle")\n'
+    more = "".join(f'    work{i} = WorkItem("handle")\n' for i in range(3))
+    (tmp_path / "work.py").write_text(text.replace(field, field + more), encoding="utf-8")
+    with pytest.raises(PlanError, match="4 work items and objects that are freed later"):
+        build(one(tmp_path / "work.py", "Handler"), Scenario(1, 1, ("zap",)))
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ from unpinned.api import (
 from unpinned.errors import PlanError
 from unpinned.ir.rules import LINTS, RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build
+from unpinned.mm.system import whole
 from unpinned.plan.reading.classes import read_plans
 from unpinned.plan.vocabulary import ATTRIBUTES, DRIVER_WORDS, HOOKS, MM_CALLS, OPERATIONS
 
@@ -208,6 +208,9 @@ class Kvm(SecondaryMMU):
     count = Counter()
     atomic = Atomic()
     queue = WaitQueue()
+    mr = Object()
+    srcu = Srcu()
+    work = WorkItem("drain")
     flag = Flag()
     young = PerPage(Flag())
     locks = PerPage(SpinLock())
@@ -215,6 +218,9 @@ class Kvm(SecondaryMMU):
     def invalidate_range_start(self, r):
         with self.lock:
             self.zap(r)
+
+    def drain(self):
+        self.flag = False
 
     def page_fault(self, gfn, write):
         r = page_range(gfn)
@@ -240,8 +246,7 @@ def _read(folder: Path, text: str) -> None:
     file = folder / "kvm.py"
     file.write_text(text, encoding="utf-8")
     for plan in read_plans(file):
-        for ops in (("zap",), ("munmap",), ("reclaim",)):
-            build(plan, Scenario(1, 1, ops))
+        whole(plan)
 
 
 def _refusal(folder: Path, text: str) -> PlanError | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
+from support.searching import CLIENTS, DRIVERS, EXAMPLES, PLANS, judged, scenario
 from support.systems import acquire, fork, op, put, thread, to
 from support.systems import system as made_of
 
@@ -55,6 +55,12 @@ def test_the_engines_agree_on_every_plan_of_the_repository(plan, op):
     if plan.operations is not None and op not in plan.operations:
         op = plan.operations[0]
     assert same_evidence(build(plan, scenario(f"1:1:{op}")))
+
+
+@pytest.mark.parametrize(("path", "name", "beside"), judged(*CLIENTS), ids=lambda value: getattr(value, "stem", value))
+def test_the_engines_agree_on_clients(path, name, beside):
+    (plan,) = api.plans(path, name)
+    assert same_evidence(build(plan, scenario(beside)))
 
 
 # ---- what must not be lost ----------------------------------------------------------------------------

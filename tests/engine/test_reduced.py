@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from support.campaigns import compare_many, in_parts, seeds
 from support.made_plans import made_plans, read_made
 from support.reducible import ranking_system
-from support.searching import DRIVERS, EXAMPLES, PLANS, scenario
+from support.searching import CLIENTS, DRIVERS, EXAMPLES, PLANS, judged, scenario
 from support.symmetric import RACY, any_systems, small
 from support.systems import op, put, systems, thread, to
 
@@ -22,11 +22,13 @@ from unpinned.check.reduced import search_reduced
 from unpinned.check.search import Bounds, explore
 from unpinned.check.successors import compile_system
 from unpinned.check.witness import broken_by, replay
+from unpinned.engine.quotient import quotient
 from unpinned.engine.search import Limits
 from unpinned.errors import PlanError
 from unpinned.ir.program import Check, Choose, Const, Local, Shared, System, Var
 from unpinned.ir.rules import GRAPH_RULES
 from unpinned.mm.system import build
+from unpinned.reduce.symmetry import find_symmetry
 
 _LIMITS = Limits(512 << 20)
 FILES = [*DRIVERS.glob("*2008.py"), *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
@@ -74,6 +76,21 @@ def test_every_plan_of_the_repository(plan, op, any_frame):
     if plan.operations is not None and op not in plan.operations:
         op = plan.operations[0]
     assert same_safety(build(plan, scenario(f"1:1:{op}"), any_frame=any_frame))
+
+
+@pytest.mark.parametrize(("path", "name", "beside"), judged(*CLIENTS), ids=lambda value: getattr(value, "stem", value))
+def test_clients(path, name, beside):
+    (plan,) = api.plans(path, name)
+    assert same_safety(build(plan, scenario(beside)))
+
+
+def test_a_grace_period_gives_the_symmetry_of_vcpus_up():
+    """What it waits for is a local array with an element for each CPU, which no exchange of slices moves."""
+    for name, alike in (("Counted", True), ("Rcu", False)):
+        system = build(api.one_plan(PLANS / "lifetime.py", name), scenario("2:1:deregister"))
+        used = quotient(system, find_symmetry(system)).symmetry
+        assert bool(used.threads) == alike
+        assert any("is a local array of CPUs" in note for note in used.notes) != alike
 
 
 @pytest.mark.parametrize("variant", ["", "literal", "free", "free literal"])

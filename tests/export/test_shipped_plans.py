@@ -6,8 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.searching import DRIVERS
+from support.searching import CLIENTS, DRIVERS, judged
 from support.searching import PLANS as PLAN_FILES
+from support.searching import scenario as read_scenario
 from support.spin import requires_spin, run_spin
 
 import unpinned.drivers.kvm2008
@@ -66,6 +67,14 @@ def test_spin_agrees_on_every_word_of_the_language(plan: str, tmp_path: Path) ->
 def test_spin_agrees_on_the_mm_of_today(plan: str, op: str, tmp_path: Path) -> None:
     scenario = Scenario(1, 1, tuple(op.split("+")))
     agree(build(TODAY[plan], scenario, frozenset(RULES)), scenario, tmp_path)
+
+
+@requires_spin
+@pytest.mark.parametrize(("path", "name", "beside"), judged(*CLIENTS), ids=lambda value: getattr(value, "stem", value))
+def test_spin_agrees_on_clients(path: Path, name: str, beside: str, tmp_path: Path) -> None:
+    (plan,) = (plan for plan in read_plans(path) if plan.name == name)
+    scenario = read_scenario(beside)
+    agree(build(plan, scenario), scenario, tmp_path)
 
 
 @requires_spin

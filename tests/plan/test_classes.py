@@ -27,6 +27,7 @@ from unpinned.plan.vocabulary import (
     MODEL_FIELDS,
     MODEL_ROOT,
     MODEL_VALUES,
+    SECTIONS,
 )
 
 BASE = """\
@@ -310,7 +311,7 @@ def test_every_word_has_a_docstring_and_is_exported(module):
 def test_every_word_is_known_to_the_reader():
     assert set(language.__all__) <= set(unpinned.__all__)
     types = {"Gfn", "GfnRange", "Page"}
-    assert set(language.__all__) == DRIVER_FIELDS | DRIVER_VALUES | set(DRIVER_CALLS) | {DRIVER_ROOT} | types
+    assert set(language.__all__) == DRIVER_FIELDS | DRIVER_VALUES | set(DRIVER_CALLS) | SECTIONS | {DRIVER_ROOT} | types
     assert set(modelling.__all__) == MODEL_FIELDS | MODEL_VALUES | set(MODEL_CALLS) | {MODEL_ROOT}
     own = {name for name in vars(language.SecondaryMMU) if not name.startswith("_")}
     assert own - ATTRIBUTES == MM_CALLS
@@ -326,6 +327,9 @@ def test_a_plan_that_is_run_says_so(tmp_path, monkeypatch):
         count = language.Atomic(signed=True)
         sem = language.RwSem()
         queue = language.WaitQueue()
+        mr = language.Object()
+        srcu = language.Srcu()
+        work = language.WorkItem("drain")
 
     kvm, gfn = Kvm(), language.Gfn()
     for run in (
@@ -351,6 +355,21 @@ def test_a_plan_that_is_run_says_so(tmp_path, monkeypatch):
         kvm.sem.try_write,
         lambda: kvm.queue.wait_event(True),
         kvm.queue.wake_up,
+        kvm.mr.use,
+        kvm.mr.get,
+        kvm.mr.get_unless_zero,
+        kvm.mr.put,
+        kvm.mr.free,
+        kvm.mr.kfree_rcu,
+        lambda: kvm.mr.call_srcu(kvm.srcu),
+        kvm.srcu.read,
+        kvm.srcu.synchronize,
+        kvm.work.queue,
+        kvm.work.flush,
+        kvm.work.cancel_sync,
+        language.rcu_read_lock,
+        language.synchronize_rcu,
+        language.all_pages,
         lambda: language.READ_ONCE(1),
         lambda: language.WRITE_ONCE(1, 2),
         lambda: language.smp_load_acquire(1),

@@ -12,7 +12,7 @@ import ast
 import inspect
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from typing import Any
 
@@ -90,10 +90,12 @@ class Life:
     """A plan beside a scenario, alive."""
 
     def __init__(self, text: str, name: str, vcpus: int, pages: int, frames: int, ops: Sequence[str]) -> None:
-        self.vcpus, self.pages, self.frames, self.operations = vcpus, pages, frames, len(ops)
+        self.vcpus, self.pages, self.frames = vcpus, pages, frames
         self.values: Values = {}
         self._local = threading.local()
-        cpus = vcpus + len(ops)
+        made = _class(self, text, name)
+        workers = _workers(self, text, made)
+        self.count = cpus = vcpus + len(ops) + len(workers)
         page_fields = "hw.spte hw.spte_writable hw.rmap mm.rmap_lock mm.page_lock mm.unmapped mm.pte mm.pte_writable"
         for field in f"{page_fields} mm.swapped mm.open".split():
             self.values[field] = [0] * pages
@@ -104,8 +106,12 @@ class Life:
         self.values |= {"hw.faulting": [0] * vcpus, "mm.taken": [0] * (cpus * (frames + 1))}
         self.values |= {"mm.mmap_lock": [0], "mm.pt_lock": [0]}
         self._writer = cpus + 1
-        self.client = _class(self, text, name)()
-        entries = [self._vcpu] * vcpus + [self._operation(op) for op in ops]
+        for field, value in _fields(made).items():
+            value.bind(self, field)
+        if _names(made) & {"rcu_read_lock", "synchronize_rcu", "kfree_rcu"}:
+            self.values["rcu.readers"] = [0] * cpus
+        self.client = made()
+        entries = [self._vcpu] * vcpus + [self._operation(op) for op in ops] + workers
         self.cpus = [Cpu(i, self._as_cpu(entry)) for i, entry in enumerate(entries)]
 
     def end(self) -> None:
@@ -287,12 +293,47 @@ class Life:
     def _operation(self, op: str) -> Callable[[], None]:
         """Return what an operation runs: on any pages, or on the page behind its @."""
         name, _, page = op.partition("@")
+        if not hasattr(self, f"_{name}"):
+            return lambda: self._own_operation(name)
         run = getattr(self, f"_{name}")
         if page:
             return lambda: run(range(int(page), int(page) + 1))
         if name == "reclaim":
             return lambda: run(self.choose(lambda choice: range(choice, choice + 1), lambda: self.pages))
         return lambda: run(self._span())
+
+    def _own_operation(self, name: str) -> None:
+        """Run a method of the client's own; with its page gone it ends. The last step looks at what it holds."""
+        with suppress(FaultError):
+            getattr(self.client, name)()
+        self.step(lambda: None)
+
+    # ---- sections, and what waits for them
+
+    def grace_period(self, flags: str, ready: Callable[[], Any] = lambda: True) -> None:
+        now, waits = self.values[flags], [0]
+        self.step(lambda: waits.__setitem__(slice(None), now), lambda: bool(ready()))
+        while any(waits):
+            over = partial(_one_is_over, waits, now)
+            self.step(lambda: waits.__setitem__(slice(None), map(min, waits, now)), over)
+
+    def free_later(self, mark: str, name: str, flags: str) -> None:
+        """Free an object after a grace period, as often as it is asked for."""
+
+        def free() -> None:
+            self.values[mark][0] = self.values[name][0] = 0
+
+        while True:
+            self.grace_period(flags, lambda: self.values[mark][0])
+            self.step(free)
+
+    def run_work(self, name: str, method: str) -> None:
+        """Run a method as often as its work item is queued."""
+        state = self.values[name]
+        while True:
+            self.step(lambda: state.__setitem__(slice(None), [0, 1]), lambda: state[0] == 1)
+            self._own_operation(method)
+            self.step(lambda: state.__setitem__(1, 0))
 
     def _zap(self, r: range) -> None:
         with _Reader(self):
@@ -357,6 +398,10 @@ class Life:
                     self.step(lambda: self._open(range(gfn, gfn + 1), -1))
             if page:
                 self.step(lambda: self._drop_own(page))
+
+
+def _one_is_over(waits: list[int], now: list[int]) -> bool:
+    return any(wait and not flag for wait, flag in zip(waits, now, strict=True))
 
 
 def _as_range(r: range | int) -> range:
@@ -460,7 +505,7 @@ class _Atomic(_Field):
 
 class _Queue(_Field):
     def bind(self, life: Life, name: str) -> None:
-        self.size = life.vcpus + life.operations
+        self.size = life.count
         super().bind(life, name)
 
     def wait_event(self, at: int, cond: Callable[[], Any]) -> None:
@@ -475,6 +520,108 @@ class _Queue(_Field):
     def wake_up(self, at: int) -> None:
         queue = self.life.values[self.name]
         self.life.step(lambda: queue.__setitem__(slice(None), [2 if cpu == 1 else cpu for cpu in queue]))
+
+
+class _Object(_Field):
+    """0 if it is freed, else one more than it has references."""
+
+    def __init__(self) -> None:
+        super().__init__(init=2)
+
+    def change(self, action: Callable[[int], int]) -> int:
+        values = self.life.values[self.name]
+
+        def step() -> int:
+            old, values[0] = values[0], action(values[0])
+            return old
+
+        old: int = self.life.step(step)
+        return old
+
+    def use(self, at: int) -> None:
+        self.change(lambda value: value)
+
+    def free(self, at: int) -> None:
+        self.change(lambda value: 0)
+
+    def get(self, at: int) -> Any:
+        self.change(lambda value: value + 1)
+
+    def get_unless_zero(self, at: int) -> bool:
+        return self.change(lambda value: value + (value > 1)) > 1
+
+    def put(self, at: int) -> bool:
+        return self.change(lambda value: value - 1) == 2
+
+    def kfree_rcu(self, at: int) -> None:
+        self.life.write(f"kfree_rcu.{self.name[5:]}", 0, 1)
+
+    def call_srcu(self, at: int, domain: _Srcu) -> None:
+        self.life.write(f"call_srcu.{self.name[5:]}.{domain.name[5:]}", 0, 1)
+
+
+class _Srcu(_Queue):
+    def get(self, at: int) -> Any:
+        return self
+
+    def read(self, at: int) -> Any:
+        return _Section(self.life, self.name)
+
+    def synchronize(self, at: int) -> None:
+        self.life.grace_period(self.name)
+
+
+class _Work(_Field):
+    """Whether it is queued (2: cancelled), and whether it runs."""
+
+    size = 2
+
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.method = method
+
+    def queue(self, at: int) -> bool:
+        state = self.life.values[self.name]
+
+        def action() -> bool:
+            new = state[0] == 0
+            state[0] = state[0] or 1
+            return new
+
+        done: bool = self.life.step(action)
+        return done
+
+    def flush(self, at: int) -> None:
+        state = self.life.values[self.name]
+        self.life.step(lambda: None, lambda: state[0] != 1)
+        self.life.step(lambda: None, lambda: state[1] == 0)
+
+    def cancel_sync(self, at: int) -> bool:
+        state = self.life.values[self.name]
+
+        def cancel() -> bool:
+            was, state[0] = state[0] == 1, 2
+            return was
+
+        was: bool = self.life.step(cancel, lambda: state[0] != 2)
+        self.life.step(lambda: state.__setitem__(0, 0), lambda: state[1] == 0)
+        return was
+
+
+class _Section:
+    """A section of RCU or SRCU; one within another is nothing."""
+
+    def __init__(self, life: Life, flags: str) -> None:
+        self.life, self.flags, self.outer = life, flags, False
+
+    def __enter__(self) -> None:
+        self.outer = not self.life.values[self.flags][self.life.me]
+        if self.outer:
+            self.life.write(self.flags, self.life.me, 1)
+
+    def __exit__(self, *_: object) -> None:
+        if self.outer and not self.life._local.cpu.over:
+            self.life.write(self.flags, self.life.me, 0)
 
 
 class _Lock(_Field):
@@ -619,7 +766,7 @@ class _Methods(ast.NodeTransformer):
 
 
 def _class(life: Life, text: str, name: str) -> Any:
-    """Run the text of a plan file and return one of its classes, its fields bound."""
+    """Run the text of a plan file and return one of its classes."""
 
     class SecondaryMMU:
         """What a plan derives from."""
@@ -627,8 +774,12 @@ def _class(life: Life, text: str, name: str) -> Any:
     for word in ("get_user_page", "put_page", "map", "zap", "zap_sptes", "flush"):
         setattr(SecondaryMMU, word, staticmethod(getattr(life, word)))
     words: dict[str, Any] = {"SecondaryMMU": SecondaryMMU, "page_range": lambda gfn: range(gfn, gfn + 1)}
+    words["all_pages"] = lambda: range(life.pages)
     words |= {"Counter": _Field, "Flag": _Flag, "SpinLock": _Lock, "Mutex": _Lock, "PerPage": _PerPage}
     words |= {"Atomic": _Atomic, "RwLock": _Sides, "RwSem": _Sides, "WaitQueue": _Queue}
+    words |= {"Object": _Object, "Srcu": _Srcu, "WorkItem": _Work}
+    words["rcu_read_lock"] = lambda: _Section(life, "rcu.readers")
+    words["synchronize_rcu"] = lambda: life.grace_period("rcu.readers")
     words |= {word: word for word in ("REPLAY", "MAPPED", "FAULT")}
     words |= dict.fromkeys(("READ_ONCE", "smp_load_acquire"), lambda value: value)
     words |= dict.fromkeys(("smp_mb", "smp_rmb", "smp_wmb"), lambda: None)
@@ -637,9 +788,38 @@ def _class(life: Life, text: str, name: str) -> Any:
     tree = ast.parse(text)
     tree.body = [stmt for stmt in tree.body if not isinstance(stmt, ast.ImportFrom)]
     exec(compile(ast.fix_missing_locations(_Methods(tree).visit(tree)), "plan", "exec"), words)
-    made = words[name]
-    for cls in reversed(made.__mro__):
-        for field, value in vars(cls).items():
-            if isinstance(value, _Field):
-                value.bind(life, field)
-    return made
+    return words[name]
+
+
+def _fields(made: Any) -> dict[str, _Field]:
+    """Return the fields of a class by name, those of its bases first."""
+    every = [item for cls in reversed(made.__mro__) for item in vars(cls).items()]
+    return {name: value for name, value in every if isinstance(value, _Field)}
+
+
+def _names(made: Any) -> set[str]:
+    """Return what the methods of a class name, those of its bases too."""
+    every = [value for cls in made.__mro__ for value in vars(cls).values() if inspect.isfunction(value)]
+    return {name for function in every for name in function.__code__.co_names}
+
+
+def _workers(life: Life, text: str, made: Any) -> list[Callable[[], None]]:
+    """Return what the CPUs beside those of the scenario run: work items, then objects that are freed later."""
+    fields = _fields(made)
+    found: list[Callable[[], None]] = []
+    for name, field in fields.items():
+        if isinstance(field, _Work):
+            found.append(partial(life.run_work, f"plan.{name}", field.method))
+    lineage = {cls.__name__ for cls in made.__mro__}
+    classes = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef) and node.name in lineage]
+    calls = {ast.unparse(node) for each in classes for node in ast.walk(each) if isinstance(node, ast.Call)}
+    for name in (name for name, field in fields.items() if isinstance(field, _Object)):
+        if f"self.{name}.kfree_rcu()" in calls:
+            life.values[f"kfree_rcu.{name}"] = [0]
+            found.append(partial(life.free_later, f"kfree_rcu.{name}", f"plan.{name}", "rcu.readers"))
+        for other in (other for other, field in fields.items() if isinstance(field, _Srcu)):
+            if f"self.{name}.call_srcu(self.{other})" in calls:
+                mark = f"call_srcu.{name}.{other}"
+                life.values[mark] = [0]
+                found.append(partial(life.free_later, mark, f"plan.{name}", f"plan.{other}"))
+    return found

@@ -19,6 +19,10 @@ EXAMPLES = ROOT / "examples"
 DRIVERS = ROOT / "src" / "unpinned" / "drivers"
 
 
+#: The files of plans whose clients have more than locks and counters: operations of their own, objects, work.
+CLIENTS = ("own", "lifetime", "work")
+
+
 @dataclass(frozen=True)
 class Found:
     """What a search to the end found: every rule that some state breaks, and how many states there are.
@@ -29,6 +33,14 @@ class Found:
     rules: frozenset[str]
     states: int
     graph: Graph
+
+
+def judged(*files: str) -> list[tuple[Path, str, str]]:
+    """Return (path, class, scenario) for each row of tests/check/rules.txt on these files of tests/plans."""
+    table = (ROOT / "tests" / "check" / "rules.txt").read_text(encoding="utf-8")
+    rows = [line.split("#")[0].split() for line in table.splitlines()]
+    named = [(*row[0].split("."), row[1]) for row in rows if row]
+    return [(PLANS / f"{file}.py", name, beside) for file, name, beside in named if file in files]
 
 
 def scenario(text: str) -> Scenario:

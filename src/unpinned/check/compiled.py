@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from unpinned.check.evidence import Evidence, Sight, Tick, covered, expected
-from unpinned.check.graph import Lasso, endless_fault, stuck
+from unpinned.check.graph import Lasso, endless_fault, goes_on, stuck
 from unpinned.check.reduced import SafetyResult, odds_note, search_reduced
 from unpinned.check.search import Bounds, Graph, explore, fewest_switches
 from unpinned.check.successors import Successors, compile_system
@@ -399,8 +399,7 @@ class _Found:
         start = Analysis(self.search).endless_fault()
         if start is None:
             return None
-        vcpus = [t for t, thread in enumerate(self.system.threads) if thread.kind == "vcpu"]
-        alone = replace(successors, threads=tuple(successors.threads[t] for t in vcpus))
+        alone = replace(successors, threads=tuple(successors.threads[t] for t in goes_on(self.system)))
         behind = self._behind(alone, start)
         lasso = endless_fault(behind)
         assert lasso is not None, "the sweep and the graph disagree"

@@ -38,7 +38,7 @@ def stuck(graph: Graph) -> tuple[Lasso, int] | None:
         waiting = _closed(graph, {i for i in unfinished if not able[i] >> t & 1})
         if waiting:
             found.append((min(waiting), t, ()))
-        if thread.done is not None and (hopeless := _closed(graph, unfinished)):
+        if thread.end is not None and (hopeless := _closed(graph, unfinished)):
             steps = {i: list(graph.out(i)) for i in hopeless}
             spinning = [set(c) for c in _rings(steps) if _moves(graph, steps, set(c), t)]
             if spinning:
@@ -51,12 +51,12 @@ def stuck(graph: Graph) -> tuple[Lasso, int] | None:
 
 
 def _unfinished(graph: Graph, thread: int) -> set[int]:
-    """Return the states in which no rule is broken and a CPU is not done."""
-    lay, done = graph.successors.lay, len(graph.successors.system.threads[thread].steps)
+    """Return the states in which no rule is broken and a CPU is not done; an idle worker is."""
+    lay, end = graph.successors.lay, graph.successors.system.threads[thread].end
     if lay.wide[thread]:
-        return {i for i, s in enumerate(graph.states) if not s[BROKEN] and lay.place(s, thread) != done}
+        return {i for i, s in enumerate(graph.states) if not s[BROKEN] and lay.place(s, thread) != end}
     at = lay.pc[thread]
-    return {i for i, state in enumerate(graph.states) if not state[BROKEN] and state[at] != done}
+    return {i for i, state in enumerate(graph.states) if not state[BROKEN] and state[at] != end}
 
 
 def _moves(graph: Graph, steps: dict[int, list[tuple[int, int]]], inside: set[int], thread: int) -> bool:
@@ -73,7 +73,7 @@ def anyone_waits(graph: Graph) -> bool:
         moving = len({leaves[leaf].thread for leaf in flat[::2]})
         if flat and moving < len(threads):
             state = graph.states[i]
-            if moving < sum(lay.place(state, t) < len(thread.steps) for t, thread in enumerate(threads)):
+            if moving < sum(lay.place(state, t) != thread.end for t, thread in enumerate(threads)):
                 return True
     return False
 
@@ -107,12 +107,13 @@ def endless_fault(graph: Graph) -> Lasso | None:
     """Return a weakly fair cycle at rest in which no fault completes, the first that can be reached; or None.
 
     At rest no mm operation is open and none starts: every operation stands before its first step or is done. A
-    cycle is weakly fair if each vCPU takes a step in it or waits somewhere in it. It is a violation if a fault is
-    under way all along it, that is, if a vCPU is faulting in its states (completing a fault would leave the cycle).
+    cycle is weakly fair if each vCPU, and each worker, takes a step in it or waits somewhere in it. It is a violation
+    if a fault is under way all along it, that is, if a vCPU is faulting in its states (completing a fault would leave
+    the cycle).
     """
     steps = _rest(graph)
     able = _able(graph)
-    vcpus = [t for t, thread in enumerate(graph.successors.system.threads) if thread.kind == "vcpu"]
+    going = goes_on(graph.successors.system)
     leaves = graph.successors.leaves
     best: tuple[int, list[int]] | None = None
     for component in _rings(steps):
@@ -120,12 +121,17 @@ def endless_fault(graph: Graph) -> Lasso | None:
         moved = {leaves[leaf].thread for i in component for leaf, j in steps[i] if j in inside}
         if not moved:
             continue
-        fair = all(t in moved or any(not able[i] >> t & 1 for i in component) for t in vcpus)
+        fair = all(t in moved or any(not able[i] >> t & 1 for i in component) for t in going)
         if fair and (best is None or min(component) < best[0]):
             best = (min(component), component)
     if best is None:
         return None
-    return Lasso(best[0], _closed_walk(graph, steps, best[0], set(best[1]), vcpus, able))
+    return Lasso(best[0], _closed_walk(graph, steps, best[0], set(best[1]), going, able))
+
+
+def goes_on(system: System) -> list[int]:
+    """Return the CPUs that go on with the mm at rest: vCPUs and workers."""
+    return [t for t, thread in enumerate(system.threads) if thread.kind != "op"]
 
 
 def at_rest(system: System, lay: Layout, state: bytes) -> bool:
@@ -151,6 +157,7 @@ def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
     """Return the states at rest with a fault under way, and their steps to such states that complete no fault."""
     system, lay, leaves = graph.successors.system, graph.successors.lay, graph.successors.leaves
     flags = fault_flags(system, lay)
+    followed = {*flags, *(t for t, thread in enumerate(system.threads) if thread.kind == "worker")}
     kept = {
         i
         for i, state in enumerate(graph.states)
@@ -161,7 +168,8 @@ def _rest(graph: Graph) -> dict[int, list[tuple[int, int]]]:
         steps[i] = []
         for leaf, j in graph.out(i):
             t = leaves[leaf].thread
-            if t in flags and j in kept and not (graph.states[i][flags[t]] and not graph.states[j][flags[t]]):
+            completes = t in flags and graph.states[i][flags[t]] and not graph.states[j][flags[t]]
+            if t in followed and j in kept and not completes:
                 steps[i].append((leaf, j))
     return steps
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from itertools import combinations
 from typing import Final
 
 from unpinned.check.engines import DEFAULT, Options, examine
@@ -25,9 +26,8 @@ from unpinned.check.verdict import (
 )
 from unpinned.check.witness import Race
 from unpinned.ir.program import System
-from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build, promises, whole
+from unpinned.mm.system import build, promises, rules, whole
 from unpinned.plan.reading.classes import PlanClass
 
 DEFAULT_TIME: Final = 10.0  # seconds
@@ -57,6 +57,11 @@ def ladder(plan: PlanClass) -> tuple[Rung, ...]:
     ops = plan.admitted
     ranges = tuple(op for op in ops if op != "reclaim") or ops
     required = [Scenario(1, 1, (op,)) for op in ops]
+    # Each operation of the client's own beside a fault, beside each of the mm's, and beside the others of its own.
+    own = plan.own
+    required += [Scenario(1, 1, (name,)) for name in own]
+    required += [Scenario(1, 1, (op, name)) for name in own for op in ops]
+    required += [Scenario(1, 1, pair) for pair in combinations(own, 2)]
     required.append(Scenario(1, 1, (ranges[0], ranges[0])))
     if ranges != ops:
         required.append(Scenario(1, 1, (ranges[0], "reclaim")))
@@ -75,6 +80,9 @@ def ladder(plan: PlanClass) -> tuple[Rung, ...]:
     later += [Scenario(2, 1, (op, op)) for op in ops]
     later += [Scenario(1, 2, (first, second)) for first in ops for second in ops if first <= second]
     later += [Scenario(2, 2, (op,)) for op in ops]
+    later += [Scenario(2, 1, (name,)) for name in own]
+    later += [Scenario(1, 2, (ops[0], name)) for name in own]
+    later += [Scenario(2, 1, (ops[0], name)) for name in own]
     rungs = dict.fromkeys(required, True)
     for scenario in later:
         swapped = Scenario(scenario.vcpus, scenario.pages, scenario.ops[::-1])
@@ -125,7 +133,7 @@ def climb(
             break
     verdict, why = decide(plan, results, rungs)
     races: list[tuple[Scenario, Race]] = []
-    others = () if promised_only else (rule for rule in RULES if rule not in promises(plan))
+    others = () if promised_only else (rule for rule in rules(plan) if rule not in promises(plan))
     unsearched = dict.fromkeys(others, INTERRUPTED)
     try:
         interrupted = interrupted or _look_for(plan, rungs, unsearched, races, deadline, options, watch)

@@ -130,7 +130,7 @@ def _dead_end(graph: Graph, i: int, state: bytes, deadlock_counts: bool) -> None
         graph.broken.append(i)
     elif deadlock_counts:
         lay, threads = graph.successors.lay, graph.successors.system.threads
-        if any(lay.place(state, t) < len(thread.steps) for t, thread in enumerate(threads)):
+        if any(lay.place(state, t) != thread.end for t, thread in enumerate(threads)):
             graph.broken.append(i)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final
 
-from unpinned.check.graph import at_rest, fault_flags, stuck
+from unpinned.check.graph import at_rest, fault_flags, goes_on, stuck
 from unpinned.check.search import Bounds, explore
 from unpinned.check.successors import compile_system
 from unpinned.check.witness import InternalError, Race, Schedule, broken_by, read_schedule, replay, write_schedule
@@ -112,14 +112,14 @@ def _breaks(system: System, token: Token, run: list[Outcome], stuck: int | None)
 def _endless(system: System, token: Token, states: list[bytes]) -> bool:
     """Tell whether a closed cycle of states is one in which no fault completes (check/graph.py: endless_fault)."""
     lay = layout(system)
-    flags = fault_flags(system, lay)
+    flags, going = fault_flags(system, lay), goes_on(system)
     moves = [thread for thread, _ in token.schedule[token.cycle :]]
     completed = any(
-        t not in flags or (before[flags[t]] and not after[flags[t]])
+        t not in going or (t in flags and before[flags[t]] and not after[flags[t]])
         for t, (before, after) in zip(moves, pairwise(states), strict=True)
     )
     faulting = any(states[0][at] for at in flags.values())
-    fair = all(t in moves or any(not outcomes(system, lay, state, t) for state in states) for t in flags)
+    fair = all(t in moves or any(not outcomes(system, lay, state, t) for state in states) for t in going)
     return faulting and fair and not completed and all(at_rest(system, lay, state) for state in states)
 
 

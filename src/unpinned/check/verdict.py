@@ -11,8 +11,8 @@ from enum import StrEnum
 from unpinned.check.evidence import Evidence
 from unpinned.check.successors import marks
 from unpinned.check.witness import Race
-from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
+from unpinned.mm.system import rules
 from unpinned.plan.reading.classes import PlanClass
 
 #: Exit codes of a call, by the worst verdict: 2 is a usage or plan error, 4 a skip (KSFT_SKIP).
@@ -100,7 +100,7 @@ class PlanResult:
     @property
     def unexercised(self) -> tuple[str, ...]:
         """Return the rules that no search put to the test."""
-        return tuple(rule for rule in RULES if f"rule:{rule}" not in self.events)
+        return tuple(rule for rule in rules(self.plan) if f"rule:{rule}" not in self.events)
 
     @property
     def unreached(self) -> tuple[tuple[str, int], ...]:

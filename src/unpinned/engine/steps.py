@@ -106,21 +106,22 @@ class Writer:
     def wanted(self) -> int:
         """Return the bits that all states should have (sweeps.py): CPUs can go on, and those that end can end."""
         threads = self.system.threads
-        ending = sum(1 << t for t, thread in enumerate(threads) if thread.done is not None)
+        ending = sum(1 << t for t, thread in enumerate(threads) if thread.end is not None)
         return (1 << len(threads)) - 1 | ending << MAX_THREADS
 
     def _rest(self) -> None:
         """Write moves() and at_rest(), and the numbers that the sweeps need."""
         threads = self.system.threads
-        vcpus = [t for t, thread in enumerate(threads) if thread.kind == "vcpu"]
-        flags = [(v, self.system.faulting[t]) for v, t in enumerate(vcpus)]
+        going = [t for t, thread in enumerate(threads) if thread.kind != "op"]
+        flags = [(v, self.system.faulting[t]) for v, t in enumerate(going)]
+        workers = [v for v, t in enumerate(going) if threads[t].kind == "worker"]
         followed = [(v, flag) for v, flag in flags if isinstance(flag, Shared)]
         self.line(0, f"WANTED = {self.wanted}")
-        self.line(0, f"VCPUS = {len(vcpus)}")
-        self.line(0, f"FOLLOWED = {sum(1 << v for v, _ in followed)}")
+        self.line(0, f"GOING = {len(going)}")
+        self.line(0, f"FOLLOWED = {sum(1 << v for v in (*workers, *(v for v, _ in followed)))}")
         self.line(0, "def moves(v: u64, s: u64p, at: u64, out: u64p, o: u64, seen: u8p) -> u64:")
         self.line(1, "match v:")
-        for v, t in enumerate(vcpus):
+        for v, t in enumerate(going):
             self.line(2, f"case {v}:")
             self.line(3, f"return thread{t}(s, at, out, o, seen)")
         self.line(2, "case _:")
@@ -163,6 +164,8 @@ class Writer:
                 self._number_leaves(steps[place].body, place, ())
                 continue
             self.line(2, f"case {part.places[place]}:")
+            if place == self.system.threads[t].end:
+                self.line(3, "unfinished = 0")
             self.place, self.ways = place, 0
             words = [f"w{k}" for k in range(self.pack.words)]
             self._body(steps[place].body, _Path(words, {}, set(), 3), 1)

@@ -11,11 +11,11 @@ that were found later, until a sweep changes nothing.
   state that it leads to, can take a step of (or in which it is done), and one for each CPU that is done there. A step
   that breaks a rule or reaches a limit of the model sets all bits: what comes behind it is not known.
 - Whether there is a weakly fair cycle at rest on which no fault completes (check/graph.py says what that is). Of the
-  states at rest with a fault under way, and the vCPUs' steps between them that complete no fault, the strongly
-  connected components are found (Tarjan's algorithm, without recursion; the steps out of a state are written down when
-  it is first met, and struck out when it is left). Such a cycle exists exactly if in one of them each vCPU takes a step
-  that stays inside, or has to wait in some state: marks of a state are a bit for each vCPU that waits there or takes
-  such a step, and the highest bit for any such step.
+  states at rest with a fault under way, and the steps of vCPUs and workers between them that complete no fault, the
+  strongly connected components are found (Tarjan's algorithm, without recursion; the steps out of a state are written
+  down when it is first met, and struck out when it is left). Such a cycle exists exactly if in one of them each vCPU
+  and each worker takes a step that stays inside, or has to wait in some state: marks of a state are a bit for each of
+  these that waits there or takes such a step, and the highest bit for any such step.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def visit(v: u64, top: u64, states: u64p, table: u64p, size: u64, seed: u64, kep
           turns: u8p, seen: u8p, out: u64p, hashes: u64p) -> u64:
     faulting = at_rest(states, v * WORDS)
     found = 0
-    for t in range(VCPUS):
+    for t in range(GOING):
         r = moves(t, states, v * WORDS, out, 0, seen)
         if (r >> 20) & 1 == 0:
             found |= 1 << t
@@ -117,7 +117,7 @@ def visit(v: u64, top: u64, states: u64p, table: u64p, size: u64, seed: u64, kep
 def fair_cycle(low: u64, high: u64, states: u64p, table: u64p, size: u64, seed: u64, kept: u8p, control: u64p,
                numbers: u32p, lows: u32p, marks: u8p, open_: u32p, path: u32p, begins: u32p, cursors: u32p, edges: u32p,
                turns: u8p, seen: u8p, out: u64p, hashes: u64p) -> u64:
-    wanted = ((1 << VCPUS) - 1) | 128
+    wanted = ((1 << GOING) - 1) | 128
     best = 0xFFFFFFFF
     count = 0
     waiting = 0

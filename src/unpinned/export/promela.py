@@ -110,7 +110,7 @@ def _code(rule: str) -> str:
 
 
 def _label(thread: Thread, place: int) -> str:
-    return "end_done" if place == thread.done else f"L{place}"
+    return "end_done" if place == thread.end else f"L{place}"
 
 
 def _comment(text: str) -> str:
@@ -149,7 +149,8 @@ class _Writer:
         enabled = ready(step.body.stmts, step.body.end, self.stops)
         guard = "broken == 0" if enabled == TRUE else f"broken == 0 && {self.expr(enabled, 3)}"
         body = indent(";\n".join(self.body(step.body, place)), "\t\t")
-        return f"L{place}:\tif  /* {_comment(source)} */\n\t:: atomic {{ {guard} ->\n{body} }}\n\tfi;\n"
+        label = _label(self.thread, place)
+        return f"{label}:\tif  /* {_comment(source)} */\n\t:: atomic {{ {guard} ->\n{body} }}\n\tfi;\n"
 
     def body(self, body: Body, place: int) -> list[str]:
         """Return the statements of a body; none blocks, for the step's guard has seen to the waits."""
@@ -161,7 +162,7 @@ class _Writer:
                 case Choose():
                     lines.append(_if(self.choices(stmt)))
                 case Check(cond, rule, words) if rule in self.stops:
-                    stop = [f"broken = {_code(rule)}", f"goto L{place}  /* {_comment(words)} */"]
+                    stop = [f"broken = {_code(rule)}", f"goto {_label(self.thread, place)}  /* {_comment(words)} */"]
                     lines.append(_if([(self.expr(Op("not", (cond,))), stop), ("else", [])]))
         match body.end:
             case Goto(goal):

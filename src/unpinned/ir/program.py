@@ -29,7 +29,9 @@ class Var:
     """A variable: `size` integers, each from `lo` to `hi` and at first `init`.
 
     `type` is what the values mean: int, bool, gfn, pfn (0 is none, frames count from 1), range, result, waitqueue (of
-    each CPU: 0 gone, 1 queued, 2 woken), or the kind of a lock (LOCK_TYPES). `shared` names are "component.field";
+    each CPU: 0 gone, 1 queued, 2 woken), object (0 freed, else one more than it has references), rcu and srcu (of each
+    CPU: whether it is in a section), work (whether it is queued, or 2 while it is cancelled; whether it runs), or the
+    kind of a lock (LOCK_TYPES). `shared` names are "component.field";
     local ones "method.name". `per` says what each dimension of an array counts, the outermost first: page, frame
     (element 0 is unused), vcpu, cpu.
     """
@@ -205,10 +207,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A CPU: a vCPU (`kind` "vcpu") or an mm operation ("op"); begins at step 0 and, an op, ends at step `done`.
+    """A CPU: a vCPU (`kind` "vcpu"), an operation ("op"), which ends at step `done`, or a "worker"; begins at step 0.
 
     `done` is no index of `steps`: a thread that stands there takes no more steps. A thread for which it is None
-    never ends.
+    never ends. A worker comes back to step 0 when it has done what there was to do, and waits there.
     """
 
     name: str
@@ -216,6 +218,11 @@ class Thread:
     locals: tuple[Var, ...]
     steps: tuple[Step, ...]
     done: int | None = None
+
+    @property
+    def end(self) -> int | None:
+        """Return where it may stand for ever, with nothing left to do: None for a vCPU."""
+        return 0 if self.kind == "worker" else self.done
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ RULES: Final[dict[str, str]] = {
     "stale-use": "no spte maps, and no guest access reaches, a frame that is not the page's",
     "flush-before-free": "no frame is freed while a secondary TLB entry still holds it",
     "coherence": "the secondary MMU never has more permission than the PTE, invalidations apart",
+    "lifetime": "no object is used after it is freed, or freed twice",
     "balance": "no counter goes below zero, and no reference is put that was not taken",
     "sleep-in-atomic": "nothing that may sleep runs under a spinlock",
     "deadlock": "no CPU waits, and no mm operation spins, for ever",

@@ -15,7 +15,7 @@ MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """An operation of the mm: on any page or range, or on one page only."""
+    """An operation of the mm, on any page or range or on one page only, or one of the client's own."""
 
     name: str
     page: int | None = None
@@ -24,10 +24,15 @@ class Operation:
     def read(text: str, pages: int) -> Operation:
         """Read "zap", or "zap@0" for a zap of page 0 alone.
 
-        :raises UsageError: if there is no such operation, or no such page among `pages`.
+        Another name is one of the client's own, which the plan must have.
+
+        :raises UsageError: if it could be neither, or is aimed at no page among `pages`.
         """
         name, at, page = text.partition("@")
-        if name not in OPERATIONS:
+        if name not in OPERATIONS and at:
+            what = f"{text!r}: only an operation of the mm is aimed at a page"
+            raise UsageError(what, hint=f"Those are: {', '.join(OPERATIONS)}.")
+        if name not in OPERATIONS and not name.isidentifier():
             raise UsageError(f"there is no mm operation {name!r}", hint=f"There are: {', '.join(OPERATIONS)}.")
         if at and not (page.isdecimal() and int(page) < pages):
             hint = f"Its pages are {', '.join(map(str, range(pages)))}: write {name}@0, or {name} for any page."
@@ -39,7 +44,7 @@ class Operation:
 class Scenario:
     """The bounds of a search: `ops` run once each, each on a CPU of its own; vCPUs fault for ever.
 
-    An operation is "zap" or, aimed at one page, "zap@0".
+    An operation is "zap" or, aimed at one page, "zap@0", or the name of one of the client's own.
     """
 
     vcpus: int
@@ -68,12 +73,13 @@ class Scenario:
     def frames(self) -> int:
         """Return how many frames are enough: one a page, and one for each time that a page can be faulted in again.
 
-        That is once for each page after a zap, once for the page after a reclaim, and never after a munmap. A fork
-        lets each page be copied once.
+        That is once for each page after a zap or the OOM reaper, once for the page after a reclaim or a migration, and
+        never after a munmap or an operation of the client's own, for neither frees a page that can be faulted in
+        again. A fork lets each page be copied once.
         """
-        again = {"munmap": 0, "reclaim": 1, "migrate": 1, "cow": 0}
-        aimed = ((op.name, self.pages if op.page is None else 1) for op in self.operations)
-        return self.pages + sum(min(again.get(name, pages), pages) for name, pages in aimed)
+        again = {"zap": self.pages, "oom_reap": self.pages, "fork": self.pages, "reclaim": 1, "migrate": 1}
+        most = [self.pages if op.page is None else 1 for op in self.operations]
+        return self.pages + sum(min(again.get(op.name, 0), n) for op, n in zip(self.operations, most, strict=True))
 
     def __str__(self) -> str:
         """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim"."""

@@ -219,3 +219,13 @@ class Secondary(Model):
                     self.faulting[this_cpu()] = False
             if failed:
                 return
+
+    # ---- operations of the client's own, and work
+
+    def returned(self):
+        """End an operation of the client's own, or work, which may hold no page: nobody else could put it."""
+        with atomic():
+            note("it has returned")
+            cover("rule:leak")
+            for frame in FRAMES:
+                check("leak", self.mm.taken[this_cpu(), frame] == 0, "it has returned and holds a page")

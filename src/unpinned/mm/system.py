@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+from unpinned.errors import UsageError
 from unpinned.ir.invariants import add_invariants
 from unpinned.ir.liveness import reset_dead_locals
 from unpinned.ir.program import Check, Const, Expr, Shared, System, Thread, Var
@@ -18,9 +19,10 @@ from unpinned.mm.scenario import MAX_OPS, Scenario
 from unpinned.plan.lowering.builder import Component, field_var
 from unpinned.plan.lowering.statements import Lowerer, lower_thread
 from unpinned.plan.lowering.values import Dims, Val
+from unpinned.plan.lowering.workers import lower_worker, variables, workers
 from unpinned.plan.reading.classes import PlanClass, read_model
 from unpinned.plan.reading.subset import method_calls
-from unpinned.plan.vocabulary import ERA_HOOKS
+from unpinned.plan.vocabulary import ERA_HOOKS, ERA_OPERATIONS
 
 #: What a plan calls as its own -> the component and method that do it.
 BUILTINS = {
@@ -46,15 +48,19 @@ def build(
     :param promised: the rules to break on, by default those of the plan.
     :param any_frame: let a new page take any free frame, even where the lowest shows the same (mm/frames.py).
     :raises PlanError: for whatever the plan does that is not in the language.
+    :raises UsageError: if the scenario names an operation that neither the mm nor the plan has.
     """
-    cpus = scenario.vcpus + len(scenario.ops)
+    refuse_unknown(plan, scenario)
+    beside = workers(plan)
+    cpus = scenario.vcpus + len(scenario.ops) + len(beside)
     dims = Dims(scenario.pages, scenario.frames, scenario.vcpus, cpus)
     ops = frozenset(op.name for op in scenario.operations)
     components = parts(plan, ops)
     invariants = _invariants(components, dims)
     threads: list[Thread] = []
-    for cpu in range(cpus):
+    for cpu in range(cpus - len(beside)):
         args: tuple[Val, ...] = ()
+        after: tuple[str, str] | None = None
         if cpu < scenario.vcpus:
             name, kind, entry = f"vCPU{cpu}", "vcpu", ("hw", "vcpu")
         else:
@@ -62,8 +68,12 @@ def build(
             name, kind, entry = op.name, "op", ("mm", op.name)
             if op.page is not None:
                 entry, args = _AIMED[op.name](op.page)
-        thread = lower_thread(components, dims, cpu, name, kind, entry, args)
+            elif op.name in plan.own:
+                entry, after = ("client", op.name), ("hw", "returned")
+        thread = lower_thread(components, dims, cpu, name, kind, entry, args, after)
         threads.append(add_invariants(thread, invariants))
+    for cpu, worker in enumerate(beside, start=len(threads)):
+        threads.append(add_invariants(lower_worker(components, dims, cpu, worker), invariants))
     if promised is None:
         promised = promises(plan)
     if not any_frame and free_frames_are_alike(threads, promised):
@@ -72,8 +82,9 @@ def build(
     shared: list[Var] = []
     for component in components.values():
         shared += [field_var(component, name, dims)[0] for name in component.cls.fields]
+    shared += variables(plan, components["client"], dims)
     faulting: list[Expr | None] = [Shared("hw.faulting", Const(cpu)) for cpu in range(scenario.vcpus)]
-    faulting += [None] * len(scenario.ops)
+    faulting += [None] * (len(scenario.ops) + len(beside))
     extents = ("page", dims.pages), ("frame", dims.frames), ("vcpu", dims.vcpus), ("cpu", dims.cpus)
     # A fault that writes to a page which fork has shared copies it, and tells the client as the mm does.
     opened = tuple(Shared("mm.open", Const(page)) for page in range(dims.pages)) if "fork" in ops else ()
@@ -133,19 +144,37 @@ def _given(plan: PlanClass, ops: frozenset[str]) -> frozenset[str]:
 
 
 def whole(plan: PlanClass) -> tuple[System, ...]:
-    """Lower all that the mm could call of a plan, so that a mistake is found before anything is searched.
+    """Lower all of a plan that could run, so that a mistake is found before anything is searched.
 
     Each system has as many operations as a scenario may have.
 
     :raises PlanError: for whatever the plan does that is not in the language.
     """
-    ops = plan.admitted
+    ops = (*plan.admitted, *plan.own)
     return tuple(build(plan, Scenario(1, 1, ops[i : i + MAX_OPS])) for i in range(0, len(ops), MAX_OPS))
+
+
+def refuse_unknown(plan: PlanClass, scenario: Scenario) -> None:
+    """Refuse a scenario with an operation that neither the mm nor the plan has.
+
+    :raises UsageError: for that.
+    """
+    known = (*ERA_OPERATIONS[plan.era], *plan.own)
+    for op in scenario.operations:
+        if op.name not in known:
+            what = f"neither the mm of era {plan.era!r} nor {plan.name} has an operation {op.name!r}"
+            raise UsageError(what, plan.pos, f"There are: {', '.join(known)}.")
 
 
 def promises(plan: PlanClass) -> frozenset[str]:
     """Return the rules that a plan promises: all, unless it says which, and none that it waives."""
-    return frozenset(plan.promises or RULES) - frozenset(plan.waive)
+    return frozenset(plan.promises or rules(plan)) - frozenset(plan.waive)
+
+
+def rules(plan: PlanClass) -> tuple[str, ...]:
+    """Return the rules that a plan could break: `lifetime` only where it has an object."""
+    objects = any(decl.kind == "Object" for decl in plan.fields.values())
+    return tuple(rule for rule in RULES if rule != "lifetime" or objects)
 
 
 def null_ops(plan: PlanClass) -> tuple[str, ...]:

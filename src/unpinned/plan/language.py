@@ -26,19 +26,25 @@ __all__ = [
     "Gfn",
     "GfnRange",
     "Mutex",
+    "Object",
     "Page",
     "PerPage",
     "RwLock",
     "RwSem",
     "SecondaryMMU",
     "SpinLock",
+    "Srcu",
     "WaitQueue",
+    "WorkItem",
+    "all_pages",
     "page_range",
+    "rcu_read_lock",
     "smp_load_acquire",
     "smp_mb",
     "smp_rmb",
     "smp_store_release",
     "smp_wmb",
+    "synchronize_rcu",
 ]
 
 T = TypeVar("T")
@@ -73,6 +79,11 @@ class GfnRange:
     def __contains__(self, gfn: Gfn) -> bool:
         """Say whether a page lies in the range."""
         never_run("GfnRange")
+
+
+def all_pages() -> GfnRange:
+    """Return the range of all guest pages."""
+    never_run("all_pages()")
 
 
 def page_range(gfn: Gfn) -> GfnRange:
@@ -258,6 +269,69 @@ class WaitQueue:
         never_run("WaitQueue.wake_up()")
 
 
+class Object:
+    """An object with a lifetime and a count of references: at first it is live, and has one."""
+
+    def use(self) -> None:
+        """Read or write it: one step, which breaks `lifetime` if it is freed."""
+        never_run("Object.use()")
+
+    def get(self) -> None:
+        """Take a reference (kref_get): one step; there must be one."""
+        never_run("Object.get()")
+
+    def get_unless_zero(self) -> bool:
+        """Take a reference if there is one (kref_get_unless_zero), and say whether: one step."""
+        never_run("Object.get_unless_zero()")
+
+    def put(self) -> bool:
+        """Give back a reference and say whether it was the last (kref_put): one step. It frees nothing."""
+        never_run("Object.put()")
+
+    def free(self) -> None:
+        """Free it (kfree): one step."""
+        never_run("Object.free()")
+
+    def kfree_rcu(self) -> None:
+        """Have it freed when all RCU sections of now have ended: one step, which does not wait."""
+        never_run("Object.kfree_rcu()")
+
+    def call_srcu(self, srcu: Srcu) -> None:
+        """Have it freed when all sections of a domain of now have ended: one step, which does not wait."""
+        never_run("Object.call_srcu()")
+
+
+class Srcu:
+    """An SRCU domain: `with self.srcu.read():` is a section of it, which may sleep."""
+
+    def read(self) -> AbstractContextManager[None]:
+        """Be in a section."""
+        never_run("Srcu.read()")
+
+    def synchronize(self) -> None:
+        """Sleep until all sections of now have ended (synchronize_srcu)."""
+        never_run("Srcu.synchronize()")
+
+
+class WorkItem:
+    """A method that a CPU of its own runs when it is queued."""
+
+    def __init__(self, method: str) -> None:
+        """Declare it, by the name of the method, which takes no arguments."""
+
+    def queue(self) -> bool:
+        """Queue it, unless it is queued already, and say whether it was not (queue_work): one step."""
+        never_run("WorkItem.queue()")
+
+    def flush(self) -> None:
+        """Sleep until what is queued or runs now has ended (flush_work)."""
+        never_run("WorkItem.flush()")
+
+    def cancel_sync(self) -> bool:
+        """Take it off the queue, sleep until it does not run, and say whether it was queued (cancel_work_sync)."""
+        never_run("WorkItem.cancel_sync()")
+
+
 class PerPage(Generic[T]):
     """One `of` for each guest page: `seq = PerPage(Counter())`, then `self.seq[gfn]`."""
 
@@ -281,6 +355,19 @@ class PerPage(Generic[T]):
     def __setitem__(self, gfn: Gfn, value: T) -> None:
         """Write the element of a page: one step."""
         never_run("PerPage")
+
+
+# ---- RCU ----------------------------------------------------------------------------------------
+
+
+def rcu_read_lock() -> AbstractContextManager[None]:
+    """Be in an RCU section: `with rcu_read_lock():`. Nothing may sleep in it."""
+    never_run("rcu_read_lock()")
+
+
+def synchronize_rcu() -> None:
+    """Sleep until all RCU sections of now have ended."""
+    never_run("synchronize_rcu()")
 
 
 # ---- memory ordering: accepted and not judged, for memory is taken to be sequentially consistent ---
@@ -342,6 +429,8 @@ class SecondaryMMU:
     sptes: ClassVar[str] = "own"
     #: What the mm may do to the plan, of the operations of its era; all of them if the plan does not say.
     operations: ClassVar[tuple[str, ...]]
+    #: The client's own operations: methods without parameters, each of which a CPU of its own runs once.
+    own: ClassVar[tuple[str, ...]]
     #: The rules that the plan promises to keep; all of them if it does not say.
     promises: ClassVar[tuple[str, ...]]
     #: The rules that the plan may break, each with the reason.

@@ -66,7 +66,7 @@ MM_CALLS: Final = frozenset(
 )
 
 #: The class attributes by which a plan says what it is.
-ATTRIBUTES: Final = frozenset(["era", "flavour", "operations", "promises", "sptes", "waive"])
+ATTRIBUTES: Final = frozenset(["era", "flavour", "operations", "own", "promises", "sptes", "waive"])
 ERAS: Final = ("2008", "current")
 #: How the mm holds the locks of its reverse map while it calls a plan: they spin, or they sleep.
 FLAVOURS: Final = ("spinning", "sleeping")
@@ -81,8 +81,23 @@ OPERATIONS: Final = tuple(dict.fromkeys(op for ops in ERA_OPERATIONS.values() fo
 
 #: The kinds of field, by dialect; the arrays hold one other field for each of something.
 DRIVER_FIELDS: Final = frozenset(
-    ["Atomic", "Counter", "Flag", "Mutex", "PerPage", "RwLock", "RwSem", "SpinLock", "WaitQueue"]
+    [
+        "Atomic",
+        "Counter",
+        "Flag",
+        "Mutex",
+        "Object",
+        "PerPage",
+        "RwLock",
+        "RwSem",
+        "SpinLock",
+        "Srcu",
+        "WaitQueue",
+        "WorkItem",
+    ]
 )
+#: What is no value, and stands alone: no field holds one for each page.
+ALONE: Final = {"Object": "an object", "Srcu": "an SRCU domain", "WaitQueue": "a wait queue", "WorkItem": "a work item"}
 MODEL_FIELDS: Final = frozenset(["GfnField", "PerCpu", "PerFrame", "PerVcpu", "Pfn"])
 ARRAYS: Final = frozenset(["PerCpu", "PerFrame", "PerPage", "PerVcpu"])
 
@@ -90,16 +105,34 @@ ARRAYS: Final = frozenset(["PerCpu", "PerFrame", "PerPage", "PerVcpu"])
 FIELD_CALLS: Final[dict[str, dict[str, str]]] = {
     "Atomic": {"add_return": "e", "cmpxchg": "ee", "xchg": "e"},
     "Flag": {"xchg": "e"},
+    "Object": {
+        "call_srcu": "e",
+        "free": "",
+        "get": "",
+        "get_unless_zero": "",
+        "kfree_rcu": "",
+        "put": "",
+        "use": "",
+    },
+    "Srcu": {"synchronize": ""},
     "WaitQueue": {"wait_event": "e", "wake_up": ""},
+    "WorkItem": {"cancel_sync": "", "flush": "", "queue": ""},
 }
 #: How a lock is taken where `with self.lock:` is not all: by kind, the methods that wait, and those that only try.
-SIDES: Final[dict[str, tuple[str, ...]]] = {"RwLock": ("read", "write"), "RwSem": ("read", "write")}
+SIDES: Final[dict[str, tuple[str, ...]]] = {
+    "RwLock": ("read", "write"),
+    "RwSem": ("read", "write"),
+    "Srcu": ("read",),
+}
 TRIES: Final[dict[str, tuple[str, ...]]] = {
     "Mutex": ("trylock",),
     "RwLock": ("try_read", "try_write"),
     "RwSem": ("try_read", "try_write"),
     "SpinLock": ("trylock",),
 }
+
+#: Functions of blocks: `with rcu_read_lock():`.
+SECTIONS: Final = frozenset(["rcu_read_lock"])
 
 #: The parts of the modelled world, which models reach as `self.mm` and so on.
 PARTS: Final = frozenset(["client", "hw", "mm"])
@@ -120,7 +153,7 @@ ORDERING: Final[dict[str, str]] = {
 }
 #: Functions with the kinds of their arguments: e an expression, f a field, s a string, r a rule, g `x for x in SET if
 #: COND`.
-DRIVER_CALLS: Final[dict[str, str]] = {"page_range": "e", **ORDERING}
+DRIVER_CALLS: Final[dict[str, str]] = {"all_pages": "", "page_range": "e", "synchronize_rcu": "", **ORDERING}
 MODEL_CALLS: Final[dict[str, str]] = {
     "atomic": "",
     "check": "res",
@@ -149,21 +182,13 @@ LATER_WORDS: Final = frozenset(
     [
         "HvaClient",
         "SeqCount",
-        "WorkItem",
         "barrier",
         "cond_resched",
         "list_add",
         "list_del",
-        "rcu_read_lock",
-        "rcu_read_unlock",
         "read_seqbegin",
         "read_seqretry",
         "schedule",
-        "srcu_read_lock",
-        "srcu_read_unlock",
-        "synchronize",
-        "synchronize_rcu",
-        "synchronize_srcu",
         "write_seqlock",
         "write_sequnlock",
     ]

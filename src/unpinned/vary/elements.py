@@ -72,6 +72,8 @@ def _stored(plan: PlanClass, call: ast.Call) -> str:
             field = field_of(target)
         case ast.Call(func=ast.Attribute(value=target, attr=name)) if name in FIELD_METHODS:
             field = field_of(target)
+            if not field or kind_of(plan, field) == "Object":
+                return ""
             if name in _QUEUES:
                 return _QUEUES[name]
         case _:
@@ -79,8 +81,15 @@ def _stored(plan: PlanClass, call: ast.Call) -> str:
     return "flag" if kind_of(plan, field) == "Flag" else "bump"
 
 
-#: The methods of a wait queue, and what they are called here.
-_QUEUES = {"wait_event": "wait", "wake_up": "wake"}
+#: The methods of fields that wait for others, or let them go on, and what they are called here.
+_QUEUES = {
+    "cancel_sync": "wait",
+    "flush": "wait",
+    "queue": "wake",
+    "synchronize": "wait",
+    "wait_event": "wait",
+    "wake_up": "wake",
+}
 
 
 def _element(place: Place, kind: str, what: str, node: ast.stmt | ast.expr, *edits: Edit) -> Element:

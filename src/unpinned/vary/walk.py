@@ -31,7 +31,7 @@ class Place:
 
 
 def reached(plan: PlanClass) -> tuple[MethodDef, ...]:
-    """Return the methods that the mm calls and those that they call, each once: page_fault and helpers come last."""
+    """Return the methods that the mm calls or a CPU runs, and those that they call, each once; helpers come last."""
     found: dict[int, MethodDef] = {}
 
     def visit(method: MethodDef) -> None:
@@ -44,7 +44,7 @@ def reached(plan: PlanClass) -> tuple[MethodDef, ...]:
             if callee is not None:
                 visit(callee)
 
-    for name in HOOKS:
+    for name in (*HOOKS, *sorted(plan.alone)):
         if name in plan.methods:
             visit(plan.methods[name])
     order = {name: rank for rank, name in enumerate((*_INVALIDATIONS, "page_fault"))}

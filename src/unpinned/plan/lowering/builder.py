@@ -33,6 +33,8 @@ from unpinned.plan.reading.classes import FieldDecl, MethodDef, PlanClass
 #: The type of value that a field of a kind holds; locks hold none.
 VALUE_TYPES = {"Atomic": "int", "Counter": "int", "Flag": "bool", "Pfn": "page", "GfnField": "gfn"}
 LOCK_KINDS = {"SpinLock": "spinlock", "Mutex": "mutex", "RwLock": "rwlock", "RwSem": "rwsem"}
+#: An object with more references than this makes the plan undecided.
+MOST_REFERENCES = 14
 #: A CPU that would run more operations than this is refused: helpers that call helpers grow without bound.
 MAX_NODES = 20_000
 
@@ -217,7 +219,7 @@ class Builder:
 
     def may_sleep(self, what: str) -> list[Stmt]:
         """Return the statements that check that sleeping is allowed here."""
-        spinning = [lock for lock in self.locks if lock.var.type not in SLEEPING_LOCKS]
+        spinning = [lock for lock in self.locks if lock.var.type not in SLEEPING_LOCKS | {"srcu"}]
         cover: Stmt = Cover("rule:sleep-in-atomic")
         if not spinning and self.may_block:
             return [cover]
@@ -225,9 +227,11 @@ class Builder:
         if not self.may_block:
             broken.append(Check(FALSE, "sleep-in-atomic", f"{what} may sleep, in a call that may not block"))
         for lock in reversed(spinning):
-            shown = lock.var.name.split(".", 1)[1]
+            shown = f"under the {lock.var.type} {lock.var.name.split('.', 1)[1]}"
+            if lock.var.type == "rcu":
+                shown = "in an RCU section"
             awake = FALSE if lock.got is None else Op("not", (lock.got,))
-            broken.append(Check(awake, "sleep-in-atomic", f"{what} may sleep, under the {lock.var.type} {shown}"))
+            broken.append(Check(awake, "sleep-in-atomic", f"{what} may sleep, {shown}"))
             if lock.got is None:
                 break
         return [cover, Note(f"{what} may sleep"), *broken]
@@ -295,8 +299,16 @@ def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDe
     size = 1
     for extent in shape:
         size *= extent
-    if decl.kind == "WaitQueue":
-        return Var(f"{component.prefix}.{name}", "waitqueue", 0, 2, dims.cpus, 0, ("cpu",)), decl, ()
+    full = f"{component.prefix}.{name}"
+    match decl.kind:
+        case "WaitQueue":
+            return Var(full, "waitqueue", 0, 2, dims.cpus, 0, ("cpu",)), decl, ()
+        case "Srcu":
+            return Var(full, "srcu", 0, 1, dims.cpus, 0, ("cpu",)), decl, ()
+        case "Object":
+            return Var(full, "object", 0, MOST_REFERENCES + 1, 1, 2), decl, ()
+        case "WorkItem":
+            return Var(full, "work", 0, 2, 2), decl, ()
     type_ = VALUE_TYPES.get(decl.kind) or LOCK_KINDS[decl.kind]
     his = {
         "int": 2 ** (decl.bits - decl.signed) - 1,
@@ -310,5 +322,5 @@ def field_var(component: Component, name: str, dims: Dims) -> tuple[Var, FieldDe
     }
     # A counter may go below zero where the plan does not promise `balance`, and what follows is to be seen.
     lo = -(2 ** (decl.bits - 1)) if decl.kind in ("Atomic", "Counter") else 0
-    var = Var(f"{component.prefix}.{name}", type_, lo, his[type_], size, decl.init, tuple(per))
+    var = Var(full, type_, lo, his[type_], size, decl.init, tuple(per))
     return var, decl, tuple(shape)

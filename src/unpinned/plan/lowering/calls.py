@@ -13,8 +13,8 @@ from typing import Final
 from unpinned.ir.program import TRUE, Check, Choose, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Wait
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.lowering.builder import Component, Frame
-from unpinned.plan.lowering.fields import Fields
-from unpinned.plan.lowering.values import TYPE_NAMES, Val
+from unpinned.plan.lowering.lifetime import Lifetimes
+from unpinned.plan.lowering.values import TYPE_NAMES, Val, any_of
 from unpinned.plan.reading.classes import MethodDef
 from unpinned.plan.vocabulary import ORDERING
 
@@ -45,7 +45,7 @@ BUILTIN_TYPES: Final = {
 }
 
 
-class Calls(Fields):
+class Calls(Lifetimes):
     """Lower calls."""
 
     def call(self, node: ast.Call) -> Val:
@@ -53,6 +53,10 @@ class Calls(Fields):
             if node.func.id == "page_range":
                 gfn = self.need(self.value(node.args[0]), "gfn", node.args[0]).expr
                 return Val("range", (gfn, Op("+", (gfn, Const(1)))))
+            if node.func.id == "all_pages":
+                return Val("range", (Const(0), Const(self.dims.pages)))
+            if node.func.id == "synchronize_rcu":
+                return self.grace_period(self.rcu, "synchronize_rcu()", node)
             if node.func.id in ORDERING:
                 return self.ordering(node.func.id, node)
             if self.model:
@@ -186,7 +190,7 @@ class Calls(Fields):
             case "lowest":
                 return self.lowest(node)
             case "exists":
-                return Val("bool", (_any_of(self.values_of(node)[2]),))
+                return Val("bool", (any_of(self.values_of(node)[2]),))
             case "choose_frame":
                 return self.choose_frame(node)
             case "may_sleep":
@@ -291,7 +295,7 @@ class Calls(Fields):
     def choose_value(self, node: ast.Call) -> Val:
         """Lower choose(x for x in SET if COND): the step waits until some value meets the condition."""
         type_, values, conds = self.values_of(node)
-        self.local(Wait(_any_of(conds)), node)
+        self.local(Wait(any_of(conds)), node)
         chosen = self.fresh(type_)
         assert isinstance(chosen.expr, Local)
         hi = Const(values[-1].value + 1)
@@ -301,7 +305,7 @@ class Calls(Fields):
     def lowest(self, node: ast.Call) -> Val:
         """Lower lowest(x for x in SET if COND): the step waits until some value meets the condition."""
         type_, values, conds = self.values_of(node)
-        self.local(Wait(_any_of(conds)), node)
+        self.local(Wait(any_of(conds)), node)
         least: Expr = values[-1]
         for value, cond in reversed(list(zip(values, conds, strict=True))[:-1]):
             least = Op("?:", (cond, value, least))
@@ -341,14 +345,6 @@ class Calls(Fields):
 def _assigned_names(fn: ast.FunctionDef) -> set[str]:
     """Return the names that a method sets."""
     return {node.id for node in ast.walk(fn) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
-
-
-def _any_of(conds: list[Expr]) -> Expr:
-    """Return the disjunction of conditions, of which there is at least one."""
-    found = conds[0]
-    for cond in conds[1:]:
-        found = Op("or", (found, cond))
-    return found
 
 
 def _text(node: ast.expr) -> str:

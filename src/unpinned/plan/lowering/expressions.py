@@ -12,6 +12,7 @@ from unpinned.ir.program import FALSE, LOCK_TYPES, TRUE, Const, Expr, Local, Op,
 from unpinned.plan.language import EAGAIN
 from unpinned.plan.lowering.builder import Builder, Component
 from unpinned.plan.lowering.values import RESULTS, TYPE_NAMES, Val
+from unpinned.plan.vocabulary import ALONE, FIELD_CALLS, listed
 
 COMPARE: Final[dict[type[ast.cmpop], str]] = {
     ast.Eq: "==",
@@ -223,9 +224,12 @@ class Expressions(Builder, ABC):
         """Refuse to read or write what has no value."""
         if var.type in LOCK_TYPES:
             raise self.error(node, f"{ast.unparse(node)} is a lock, not a value", "Take it: `with LOCK:`.")
-        if var.type == "waitqueue":
+        kind = {"waitqueue": "WaitQueue", "object": "Object", "srcu": "Srcu", "work": "WorkItem"}.get(var.type)
+        if kind is not None:
             hint = f"Write `{ast.unparse(node)}.wait_event(COND)` or `.wake_up()`."
-            raise self.error(node, f"{ast.unparse(node)} is a wait queue, not a value", hint)
+            if kind != "WaitQueue":
+                hint = f"It has {listed(FIELD_CALLS[kind])}."
+            raise self.error(node, f"{ast.unparse(node)} is {ALONE[kind]}, not a value", hint)
 
     def is_field(self, node: ast.expr) -> bool:
         """Tell whether an expression names a field of the plan, or an element of one."""

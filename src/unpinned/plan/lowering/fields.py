@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import ast
+from abc import abstractmethod
 
 from unpinned.ir.program import Check, Const, Cover, Expr, Local, Note, Op, Set, Shared, Stmt, Var, Wait
 from unpinned.ir.rules import LIMIT
 from unpinned.plan.lowering.expressions import Expressions
 from unpinned.plan.lowering.values import Val
-from unpinned.plan.vocabulary import FIELD_CALLS, a_or_an, listed
+from unpinned.plan.vocabulary import ALONE, FIELD_CALLS, a_or_an, listed
 
 #: What a CPU is on a wait queue: not there, queued before it looks at its condition, or woken.
 _GONE, QUEUED, _WOKEN = Const(0), Const(1), Const(2)
@@ -69,8 +70,14 @@ class Fields(Expressions):
             case "wake_up":
                 self.wake_up(var, node)
                 return Val("none")
+        if decl.kind in ALONE:
+            return self.lifetime_call(func.attr, var, node)
         values = [self.need(self.value(arg), var.type, arg) for arg in node.args]
         return self.exchange(func.attr, var, ref, [value.expr for value in values], node)
+
+    @abstractmethod
+    def lifetime_call(self, method: str, var: Var, node: ast.Call) -> Val:
+        """Lower a method of an Object, an Srcu or a WorkItem (lifetime.py)."""
 
     def exchange(self, method: str, var: Var, ref: Shared, given: list[Expr], node: ast.Call) -> Val:
         """Lower what reads and writes in one step: add_return, cmpxchg, xchg."""

@@ -259,8 +259,11 @@ class Lowerer(Calls):
             self.block(stmt.body)
             return
         context = items[0].context_expr
-        if isinstance(context, ast.Call) and isinstance(context.func, ast.Name):
+        if isinstance(context, ast.Call) and isinstance(context.func, ast.Name) and self.model:
             self.atomic_block(stmt)
+            return
+        if isinstance(context, ast.Call) and isinstance(context.func, ast.Name):
+            self.in_section(self.rcu, stmt, items)
             return
         if self.atomic:
             raise self.error(stmt, "a lock may not be taken in an atomic block", "Take it outside.")
@@ -269,6 +272,9 @@ class Lowerer(Calls):
             way = context.func.attr
             context = context.func.value
         var, ref = self.field(context)
+        if var.type == "srcu" and way == "read":
+            self.in_section(var, stmt, items)
+            return
         self._is_way(var, way, context)
         # Nothing may change the index while the lock is held: what is taken is what is released.
         index = None if ref.index is None else self.kept_copy(Val("gfn", (ref.index,)), stmt).expr
@@ -285,9 +291,20 @@ class Lowerer(Calls):
         if isinstance(name, ast.Name):
             del self.frame.fixed[name.id]
 
+    def in_section(self, readers: Var, stmt: ast.With, items: list[ast.withitem]) -> None:
+        """Lower a block that is a section of RCU or SRCU; one within another of the domain is no step."""
+        depth = len(self.locks)
+        self.enter_section(readers, items[0].context_expr)
+        self.with_(stmt, items[1:])
+        self.release_to(depth, items[0].context_expr)
+        del self.locks[depth:]
+
     def _is_way(self, var: Var, way: str, lock: ast.expr) -> None:
         """Refuse to take what is no lock, or in a way that it does not have."""
         shown = ast.unparse(lock)
+        if var.type == "srcu":
+            what = f"{shown} is an SRCU domain, and taken by a section"
+            raise self.error(lock, what, f"Write `with {shown}.read():`.")
         if var.type not in LOCK_TYPES:
             raise self.error(lock, f"{shown} is no lock", "Declare it: NAME = SpinLock().")
         kind = next(kind for kind, type_ in LOCK_KINDS.items() if type_ == var.type)
@@ -365,6 +382,9 @@ class Lowerer(Calls):
         if self.atomic:
             raise self.error(stmt, "a fault may not fail in an atomic block", "Raise FAULT behind it.")
         depth = next((i for i, frame in enumerate(self.frames) if self._is_fault(frame)), None)
+        if depth is None and not self.frames[0].component.model:
+            self._leave_operation(stmt)
+            return
         if depth is None:
             caller = next(frame for frame in reversed(self.frames) if not frame.component.model)
             what = "get_user_page is called outside page_fault"
@@ -377,6 +397,12 @@ class Lowerer(Calls):
         fault.exits += self.flow.pending
         self._unreachable()
 
+    def _leave_operation(self, node: ast.AST) -> None:
+        """Lower the end of an operation of the client's own, or of work, that found no page."""
+        self.release_to(self.frames[0].locks, node)
+        self.frames[0].exits += self.flow.pending
+        self._unreachable()
+
     def _result_of(self, fault: Frame) -> Val:
         inner, self.frames = self.frames, self.frames[: self.frames.index(fault) + 1]
         result = self.fresh("result", "return")
@@ -384,7 +410,9 @@ class Lowerer(Calls):
         return result
 
     def is_hook(self, frame: Frame) -> bool:
-        return not frame.component.model and frame.method.name in HOOK_TYPES
+        if frame.component.model:
+            return False
+        return frame.method.name in HOOK_TYPES or frame.method.name in frame.component.cls.alone
 
     def _is_fault(self, frame: Frame) -> bool:
         return not frame.component.model and frame.method.name == FAULT_HOOK
@@ -438,14 +466,18 @@ def lower_thread(
     kind: str,
     entry: tuple[str, str],
     args: Sequence[Val] = (),
+    after: tuple[str, str] | None = None,
 ) -> Thread:
     """Lower one CPU: the method `entry` = (component, method) with constant `args`, everything inlined.
 
+    :param after: a method that it runs when that one has returned.
     :raises PlanError: for whatever the plan does that is not in the language.
     """
     lowerer = Lowerer(components, dims, cpu)
     component, method = entry
     lowerer.enter(components[component], method, args)
+    if after is not None:
+        lowerer.enter(components[after[0]], after[1])
     _begin_past_initial_values(lowerer)
     steps, done = fuse(lowerer.flow)
     for step in steps:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,3 +84,11 @@ def may_leave_int(expr: Expr) -> bool:
     if isinstance(expr, Op):
         return expr.op in ("+", "-", "*") or any(may_leave_int(arg) for arg in expr.args)
     return isinstance(expr, Const) and not INT_LO <= expr.value <= INT_HI
+
+
+def any_of(conds: Sequence[Expr]) -> Expr:
+    """Return the disjunction of conditions, of which there is at least one."""
+    found = conds[0]
+    for cond in conds[1:]:
+        found = Op("or", (found, cond))
+    return found

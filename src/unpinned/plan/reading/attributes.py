@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the class attributes by which a plan says what it is: era, flavour, operations, promises, sptes and waive."""
+"""Read the class attributes by which a plan says what it is: era, operations, promises, waivers and so on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from unpinned.ir.rules import LINTS, RULES
 from unpinned.plan.reading.source import Source
-from unpinned.plan.vocabulary import ERAS, FLAVOURS, OPERATIONS, SPTES, nearest
+from unpinned.plan.vocabulary import ERAS, FLAVOURS, HOOKS, LATER_HOOKS, MM_CALLS, OPERATIONS, SPTES, nearest
 
 Value = str | tuple[str, ...] | dict[str, str]
 
@@ -26,6 +26,8 @@ def read_attribute(source: Source, name: str, value: ast.expr) -> Value:
         return _known(source, value, "kind of spte", SPTES, "Write `sptes = 'pinned'` or 'cpu', or leave it out.")
     if name == "operations":
         return _words(source, value, "operations", "operation", OPERATIONS)
+    if name == "own":
+        return _own(source, value)
     if name == "promises":
         return _words(source, value, "promises", "rule", RULES)
     return _waive(source, value)
@@ -54,6 +56,24 @@ def _words(source: Source, value: ast.expr, name: str, what: str, known: Collect
             raise source.error(element, f"`{word}` stands here twice", "Leave one out.")
         words.append(word)
     return tuple(words)
+
+
+def _own(source: Source, value: ast.expr) -> tuple[str, ...]:
+    """Return the names of the client's own operations; that there are such methods is looked at later."""
+    example = "Write `own = ('deregister',)`, with a method `def deregister(self):`."
+    if not isinstance(value, ast.Tuple | ast.List) or not value.elts:
+        raise source.error(value, "`own` is a tuple of the names of methods", example)
+    names: list[str] = []
+    for element in value.elts:
+        name = element.value if isinstance(element, ast.Constant) else None
+        if not isinstance(name, str) or not name.isidentifier():
+            raise source.error(element, "the name of a method must stand here", example)
+        if name in (*OPERATIONS, *MM_CALLS, *HOOKS, *LATER_HOOKS):
+            raise source.error(element, f"`{name}` is the mm's, not an operation of the client's own", example)
+        if name in names:
+            raise source.error(element, f"`{name}` stands here twice", "Leave one out.")
+        names.append(name)
+    return tuple(names)
 
 
 def _waive(source: Source, value: ast.expr) -> dict[str, str]:

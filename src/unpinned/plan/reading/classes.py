@@ -36,7 +36,7 @@ class PlanClass:
 
     `lineage` has the class names, most derived first, without SecondaryMMU. `methods` has the most derived
     definition of each; `supers` what `super().method()` means, by (class that says it, method).
-    `operations` and `promises` are None where the plan does not say.
+    `operations` and `promises` are None where the plan does not say. `own` are the client's own operations.
     """
 
     name: str
@@ -53,6 +53,12 @@ class PlanClass:
     operations: tuple[str, ...] | None
     promises: tuple[str, ...] | None
     waive: dict[str, str]
+    own: tuple[str, ...] = ()
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Return the methods that CPUs of their own run: operations of the client's own, and work."""
+        return frozenset(self.own).union(decl.method for decl in self.fields.values() if decl.method)
 
     @property
     def admitted(self) -> tuple[str, ...]:
@@ -90,6 +96,7 @@ def read_plans(path: str | os.PathLike[str], instead: Mapping[str, Source] | Non
             hint = "Write `def page_fault(self, gfn, write):`, which returns REPLAY, MAPPED or FAULT."
             raise defined.source.error(defined.node, f"`{plan.name}` has no page_fault", hint)
         _check_fields(plan)
+        _check_run(plan)
         plans.append(plan)
     if not plans:
         hint = "Define one: `class Kvm(SecondaryMMU):`."
@@ -141,6 +148,7 @@ def _resolve(defined: ClassDef) -> PlanClass:
     era, flavour = _era(defined, attributes, methods), attributes.get("flavour", "spinning")
     waive, sptes = attributes.get("waive", {}), attributes.get("sptes", "own")
     operations, promises = attributes.get("operations"), attributes.get("promises")
+    own = attributes.get("own", ())
     return PlanClass(
         name=defined.name,
         source=defined.source,
@@ -156,6 +164,7 @@ def _resolve(defined: ClassDef) -> PlanClass:
         operations=operations if isinstance(operations, tuple) else None,
         promises=promises if isinstance(promises, tuple) else None,
         waive=waive if isinstance(waive, dict) else {},
+        own=own if isinstance(own, tuple) else (),
     )
 
 
@@ -212,6 +221,20 @@ def _check_fields(plan: PlanClass) -> None:
                     what = f"`{plan.name}` has no field `{name}`{nearest(name, known)}"
                     hint = f"Its fields are: {listed(plan.fields) or 'none'}. Declare one: `{name} = Counter()`."
                     raise method.source.error(node, what, hint)
+
+
+def _check_run(plan: PlanClass) -> None:
+    """Refuse what CPUs of their own are to run, and is no method, or wants arguments."""
+    named = [(name, "own", plan.pos) for name in plan.own]
+    named += [(decl.method, field, decl.pos) for field, decl in plan.fields.items() if decl.method]
+    for name, where, pos in named:
+        method = plan.methods.get(name)
+        if method is None:
+            what = f"`{where}` names `{name}`, and `{plan.name}` has no such method{nearest(name, plan.methods)}"
+            raise PlanError(what, pos, f"Write `def {name}(self):`.")
+        if method.params or name in HOOKS:
+            what = f"nobody hands arguments to `{name}`, which `{where}` names"
+            raise method.source.error(method.node, what, f"Write `def {name}(self):`.")
 
 
 def _check_recursion(methods: dict[str, MethodDef], supers: dict[tuple[str, str], MethodDef]) -> None:

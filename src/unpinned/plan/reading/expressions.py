@@ -21,6 +21,7 @@ from unpinned.plan.vocabulary import (
     MODEL_VALUES,
     MODEL_WORDS,
     PARTS,
+    SECTIONS,
     SET_CALLS,
     SETS,
     counted,
@@ -223,8 +224,8 @@ class Expressions:
         if kinds is None:
             if name == "super":
                 raise self.source.error(node, "super() stands alone", "Write `super().method(...)`.")
-            if name == "atomic" and self.model:
-                raise self.source.error(node, "atomic() is a block", "Write `with atomic():`.")
+            if name in SECTIONS or (name == "atomic" and self.model):
+                raise self.source.error(node, f"{name}() is a block", f"Write `with {name}():`.")
             if name in self.names:
                 raise self.source.error(node, f"`{name}` is a local, not a function", "Write `self.m(...)`.")
             raise self.source.error(node, *call_words(name))

@@ -14,6 +14,7 @@ from unpinned.plan.reading.refusals import call_words, model_words, node_words
 from unpinned.plan.reading.source import Source
 from unpinned.plan.reading.subset import check_method, check_params, is_docstring
 from unpinned.plan.vocabulary import (
+    ALONE,
     ARRAYS,
     ATTRIBUTES,
     DRIVER_FIELDS,
@@ -40,7 +41,10 @@ MOST_INDICES: Final = 2
 
 @dataclass(frozen=True)
 class FieldDecl:
-    """A field: `kind` is a word such as "Counter" or "PerPage"; an array holds an `of` for each of something."""
+    """A field: `kind` is a word such as "Counter" or "PerPage"; an array holds an `of` for each of something.
+
+    `method` is what a WorkItem runs.
+    """
 
     kind: str
     pos: Pos
@@ -48,6 +52,7 @@ class FieldDecl:
     of: FieldDecl | None = None
     init: int = 0
     signed: bool = False
+    method: str = ""
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,8 @@ class _Members:
         kind = self._kind(value.func)
         if kind in ARRAYS:
             return self._array(value, kind, name, indices)
+        if kind == "WorkItem":
+            return self._work(value)
         allowed = _NAMED.get(kind, ())
         if value.args:
             hint = f"Write `{kind}({allowed[0]}=...)`." if allowed else f"Write `{kind}()`."
@@ -187,9 +194,18 @@ class _Members:
             )
             raise self.source.error(value, "arrays nest too deep", hint)
         of = self._field(value.args[0], name, indices - 1)
-        if of.kind == "WaitQueue":
-            raise self.source.error(value.args[0], "a wait queue stands alone", f"Write `{name} = WaitQueue()`.")
+        if of.kind in ALONE:
+            what, hint = f"{ALONE[of.kind]} stands alone", f"Write `{name} = {of.kind}({of.method!r})`."
+            raise self.source.error(value.args[0], what, hint.replace("('')", "()"))
         return FieldDecl(kind, self.source.pos(value), of=of)
+
+    def _work(self, value: ast.Call) -> FieldDecl:
+        """Read the declaration of a work item; that there is such a method is looked at later."""
+        match value:
+            case ast.Call(args=[ast.Constant(value=str() as method)], keywords=[]) if method.isidentifier():
+                return FieldDecl("WorkItem", self.source.pos(value), method=method)
+        hint = "Write `work = WorkItem('drain')`, with a method `def drain(self):`."
+        raise self.source.error(value, "WorkItem takes the name of the method that it runs", hint)
 
     def _kind(self, func: ast.Name) -> str:
         """Return the kind of field that a name stands for."""

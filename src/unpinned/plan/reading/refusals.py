@@ -117,9 +117,15 @@ _CALLS: Final[dict[str, str]] = {
     "int": "Values are integers already: write the value alone.",
     "len": "A range has no length here: write `for gfn in r`.",
     "print": "The report shows every step: leave it out.",
+    "kfree": "Write `self.mr.free()`, with `mr = Object()`.",
+    "kfree_rcu": "Write `self.mr.kfree_rcu()`, with `mr = Object()`.",
+    "queue_work": "Write `self.work.queue()`, with `work = WorkItem('method')`.",
     "range": "Write `for gfn in r`; for a loop that waits, `while`.",
+    "rcu_read_unlock": "The end of the block does it: write `with rcu_read_lock():`.",
     "reversed": "Write `for gfn in r`.",
     "sorted": "Write `for gfn in r`.",
+    "srcu_read_lock": "Write `with self.srcu.read():`, with `srcu = Srcu()`.",
+    "synchronize_srcu": "Write `self.srcu.synchronize()`, with `srcu = Srcu()`.",
     "wait_event": "Write `self.queue.wait_event(COND)`, with `queue = WaitQueue()`.",
     "wake_up": "Write `self.queue.wake_up()`, with `queue = WaitQueue()`.",
 }
@@ -152,10 +158,10 @@ def call_words(name: str) -> Words:
         return model_words(f"{name}()")
     if name in _CALLS:
         return f"`{name}()` is not in the plan language", _CALLS[name]
-    hint = "A plan calls its own methods, `self.m(...)`, and page_range(gfn)."
+    hint = "A plan calls its own methods, `self.m(...)`, all_pages() and page_range(gfn)."
     if hasattr(builtins, name):
         return f"`{name}()` is not in the plan language", hint
-    return f"there is no function `{name}`{nearest(name, ['page_range'])}", hint
+    return f"there is no function `{name}`{nearest(name, ['all_pages', 'page_range'])}", hint
 
 
 def model_words(word: str) -> Words:

@@ -11,7 +11,7 @@ from typing import Final
 from unpinned.plan.reading.expressions import Expressions
 from unpinned.plan.reading.refusals import node_words, operator_words
 from unpinned.plan.reading.source import Source
-from unpinned.plan.vocabulary import DRIVER_WORDS, MODEL_WORDS, SIDES, TRIES
+from unpinned.plan.vocabulary import DRIVER_WORDS, MODEL_WORDS, SECTIONS, SIDES, TRIES
 
 #: Levels of syntax that a method may nest; readers recurse over it.
 DEEPEST: Final = 60
@@ -195,6 +195,9 @@ class _Statements:
         match lock:
             case ast.Attribute() | ast.Subscript():
                 self.expressions.place(lock)
+            case ast.Call(func=ast.Name(id=name)) if name in SECTIONS and not self.model:
+                if lock.args or lock.keywords:
+                    raise self.source.error(lock, f"{name}() takes nothing", f"Write `with {name}():`.")
             case ast.Call(func=ast.Name(id="atomic")) if self.model:
                 if lock.args or lock.keywords:
                     raise self.source.error(lock, "atomic() takes nothing", "Write `with atomic():`.")
@@ -228,5 +231,6 @@ def is_docstring(stmt: ast.stmt) -> bool:
 def method_calls(fn: ast.AST) -> Iterator[tuple[str, ast.Call]]:
     """Yield the name and the node of every `self.m(...)` and `super().m(...)` in a method."""
     for node in ast.walk(fn):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            yield node.func.attr, node
+        match node:
+            case ast.Call(func=ast.Attribute(value=ast.Name() | ast.Call(), attr=name)):
+                yield name, node
