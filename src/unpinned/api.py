@@ -21,6 +21,11 @@ from unpinned.ir.digest import digest
 from unpinned.lint.rules import Linted, lint_exit_code, look
 from unpinned.mm.scenario import Scenario
 from unpinned.mm.system import build, promises, refuse_unknown, rules, whole
+from unpinned.new.c.plan import Begun, begin
+from unpinned.new.family import DEFAULT as DEFAULT_FAMILY
+from unpinned.new.family import family as family_of
+from unpinned.new.skeleton import listing as families
+from unpinned.new.skeleton import skeleton
 from unpinned.plan.reading.classes import PlanClass, read_plans
 from unpinned.plan.reading.source import read_source
 from unpinned.report.data import lints_data, repair_data, results_data, why_data
@@ -324,7 +329,26 @@ def export_promela(path: Path, plan: str | None = None, scenario: Scenario | Non
     return promela(build(chosen, scenario), str(scenario))
 
 
+def new_plan(name: str, family: str = DEFAULT_FAMILY) -> str:
+    """Return the text of a plan to begin from, of a family of locking plans by its letter, as a class of a name.
+
+    :raises UsageError: if there is no such family, the language cannot say it yet, or no class can be called so.
+    """
+    return skeleton(name, family_of(family))
+
+
+def new_plan_from(name: str, path: Path, fault: str | None = None) -> Begun:
+    """Return a plan that was begun from a kernel source file in C, with gaps for what was not understood.
+
+    :param fault: the name of the fault function, by default the likeliest.
+    :raises UsageError: if nothing in the file is a notifier or a fault, or tree-sitter is not installed.
+    :raises PlanError: if the file cannot be read.
+    """
+    return begin(name, path, fault)
+
+
 __all__ = [
+    "DEFAULT_FAMILY",
     "DEFAULT_TIME",
     "ENGINES",
     "REPAIR_TIME",
@@ -335,10 +359,13 @@ __all__ = [
     "check",
     "check_plan",
     "export_promela",
+    "families",
     "lint",
     "lint_exit_code",
     "lint_report",
     "lints_as_data",
+    "new_plan",
+    "new_plan_from",
     "not_begun",
     "one_plan",
     "plan_block",

@@ -3,12 +3,9 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import os
-import shutil
 import sys
-import tempfile
 import traceback
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -35,28 +32,12 @@ from unpinned.options import (
     some_time,
     time_option,
 )
+from unpinned.output import complain, deliver, note, rewrite, say, show
 from unpinned.plan.reading.classes import PlanClass
 from unpinned.progress import following
 
 #: The engine takes a seed as a word of 64 bits.
 _MOST_SEED = (1 << 64) - 1
-
-_WORDS = {
-    "BUG:": "red",
-    "OK:": "green",
-    "UNDECIDED:": "yellow",
-    "NOTE:": "cyan",
-    "LINT:": "yellow",
-    "WHY:": "green",
-    "REPAIR:": "green",
-}
-
-
-def _complain(error: UnpinnedError) -> None:
-    """Print an error of the user; with --debug, its traceback."""
-    if click.get_current_context().find_root().params.get("debug"):
-        traceback.print_exception(error)
-    click.echo(f"unpinned: {error}", err=True)
 
 
 class _Group(click.Group):
@@ -66,7 +47,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except UnpinnedError as error:
-            _complain(error)
+            complain(error)
             sys.exit(EXIT_ERROR)
         except OSError as error:
             if ctx.params.get("debug"):
@@ -148,7 +129,7 @@ def check(
     """
     some_time(seconds)
     size, folder = read_size(memory), read_folder(checkpoint, resume, engine)
-    options = api.Options(engine, cores, size, reductions == "all", seed, folder, resume, _note)
+    options = api.Options(engine, cores, size, reductions == "all", seed, folder, resume, note)
     if options.is_slow:
         options.warn_of_slowness()
     choice = Choice(vcpus, pages, ops)
@@ -162,7 +143,7 @@ def check(
                 try:
                     scenario = choice.of(one)
                     if anew := api.begins_anew(one, options, scenario=scenario, required_only=required):
-                        _note(anew)
+                        note(anew)
                     results.append(
                         api.check_plan(
                             one,
@@ -174,21 +155,21 @@ def check(
                         )
                     )
                 except UnpinnedError as error:
-                    _complain(error)
+                    complain(error)
                     errors.append(error)
                     continue
             if not as_json:
-                _show(("\n" if len(results) > 1 else "") + api.report(results[-1], verbose), color)
+                show(("\n" if len(results) > 1 else "") + api.report(results[-1], verbose), color)
     if as_json:
-        _say(json.dumps(api.as_data(results, errors, _engine(options)), indent=2) + "\n")
+        say(json.dumps(api.as_data(results, errors, _engine(options)), indent=2) + "\n")
     elif len(results) > 1:
-        _say("\n" + "".join(f"{api.summary_line(result)}\n" for result in results))
+        say("\n" + "".join(f"{api.summary_line(result)}\n" for result in results))
     sys.exit(exit_code(results, bool(errors)))
 
 
 def _searching(cores: int | None, memory: str | None) -> api.Options:
     """Return how to search, with what a search may take; say if it will be slow."""
-    options = api.Options(cores=cores, memory=read_size(memory), warn=_note)
+    options = api.Options(cores=cores, memory=read_size(memory), warn=note)
     if options.is_slow:
         options.warn_of_slowness()
     return options
@@ -197,11 +178,6 @@ def _searching(cores: int | None, memory: str | None) -> api.Options:
 def _engine(options: api.Options) -> str:
     """Return the name of the engine that answers."""
     return "reference" if options.is_slow else options.engine
-
-
-def _note(text: str) -> None:
-    """Print what the user should know at once, and what no report has."""
-    click.echo(f"unpinned: {text}", err=True)
 
 
 def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) -> Iterator[PlanClass]:
@@ -218,14 +194,14 @@ def _plans(files: Sequence[str], name: str | None, errors: list[UnpinnedError]) 
             without.append(error)
             continue
         except UnpinnedError as error:
-            _complain(error)
+            complain(error)
             errors.append(error)
             continue
         found = True
         yield from chosen
     if not found:
         for missing in without:
-            _complain(missing)
+            complain(missing)
             errors.append(missing)
 
 
@@ -245,13 +221,13 @@ def lint(files: tuple[str, ...], plan: str | None, as_json: bool, color: str) ->
         try:
             linted.append(api.lint(one))
         except UnpinnedError as error:
-            _complain(error)
+            complain(error)
             errors.append(error)
             continue
         if not as_json:
-            _show(("\n" if len(linted) > 1 else "") + api.lint_report(linted[-1]), color)
+            show(("\n" if len(linted) > 1 else "") + api.lint_report(linted[-1]), color)
     if as_json:
-        _say(json.dumps(api.lints_as_data(linted, errors), indent=2) + "\n")
+        say(json.dumps(api.lints_as_data(linted, errors), indent=2) + "\n")
     sys.exit(api.lint_exit_code(linted, bool(errors)))
 
 
@@ -290,14 +266,14 @@ def why(
             raise UsageError("--show gives no data", hint="Leave out one of the two: --json has every race.")
         with following() as watch:
             judged = api.without(chosen, number, seconds=seconds, options=options, watch=watch)
-        _show(api.without_report(judged, verbose), color)
+        show(api.without_report(judged, verbose), color)
         sys.exit(exit_code([judged.way.result]) if judged.way else EXIT_UNDECIDED)
     with following() as watch:
         result = api.why(chosen, seconds=seconds, options=options, watch=watch)
     if as_json:
-        _say(json.dumps(api.why_as_data(result, _engine(options)), indent=2) + "\n")
+        say(json.dumps(api.why_as_data(result, _engine(options)), indent=2) + "\n")
     else:
-        _show(api.why_report(result), color)
+        show(api.why_report(result), color)
     sys.exit(result.exit_code)
 
 
@@ -332,24 +308,17 @@ def repair(
     with following() as watch:
         result = api.repair(chosen, seconds=seconds, options=options, watch=watch)
     if as_json:
-        _say(json.dumps(api.repair_as_data(result, _engine(options)), indent=2) + "\n")
+        say(json.dumps(api.repair_as_data(result, _engine(options)), indent=2) + "\n")
     else:
-        _show(api.repair_report(result), color)
+        show(api.repair_report(result), color)
     if write and result.repairs and not result.interrupted:
         text = api.repaired_text(result)
         try:
-            _rewrite(file, text)
+            rewrite(file, text)
         except OSError as error:
             raise UsageError(f"{file} cannot be written: {error.strerror}", hint="See to its permissions.") from error
-        _note(f"{file}: written, with the first repair")
+        note(f"{file}: written, with the first repair")
     sys.exit(result.exit_code)
-
-
-def _rewrite(path: str, text: str) -> None:
-    """Write the text of a plan file, with a byte order mark if there was one."""
-    with open(path, "rb") as file:
-        mark = "\ufeff" if file.read(len(codecs.BOM_UTF8)) == codecs.BOM_UTF8 else ""
-    _write(path, mark + text)
 
 
 @main.command()
@@ -362,7 +331,7 @@ def replay(token: str, file: str, verbose: bool, color: str) -> None:
 
     Exit status: 1 if the rule is broken again, 2 if the token does not fit the plan.
     """
-    _show(api.replay_block(api.replay(token, file), verbose), color)
+    show(api.replay_block(api.replay(token, file), verbose), color)
     sys.exit(EXIT_RACE)
 
 
@@ -387,13 +356,44 @@ def export(
     del promela  # there is one format; the option names it
     choice = Choice(vcpus, pages, ops)
     text = api.export_promela(file, plan, choice.of(api.one_plan(file, plan)))
-    if output is None:
-        _say(text)
+    deliver(text, output)
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--family", metavar="LETTER", help=f"Begin from this family (default: {api.DEFAULT_FAMILY}).")
+@click.option("--list", "listing", is_flag=True, help="Show the families, A to F.")
+@click.option("--from", "source", metavar="FILE.c", help="Begin from the callbacks and the fault of a kernel file.")
+@click.option("--fault", metavar="FUNCTION", help="With --from: the fault function, where the guess is wrong.")
+@click.option("-o", "output", type=click.Path(dir_okay=False), help="Write to this file, not to NAME.py; - is stdout.")
+def new(
+    name: str | None, family: str | None, listing: bool, source: str | None, fault: str | None, output: str | None
+) -> None:
+    """Write a plan to begin from to NAME.py, with comments. What is there already is never overwritten.
+
+    It is the plan of a family, or, with --from, what was understood of a file of C, with GAP at all else.
+
+    Exit status: 0, or 2 for a usage error.
+    """
+    if listing:
+        say(api.families())
         return
-    try:
-        _write(output, text)
-    except OSError as error:
-        raise UsageError(f"{output} cannot be written: {error.strerror}", hint="Name another file with -o.") from error
+    if name is None:
+        raise UsageError("the plan has no name", hint="Write `unpinned new NAME`; `--list` shows the families.")
+    if source is None and fault is not None:
+        raise UsageError("--fault names a function of no file", hint="Name the file with --from FILE.c.")
+    if source is not None and family is not None:
+        raise UsageError("--from and --family both say what to begin from", hint="Leave out one of the two.")
+    begun = None if source is None else api.new_plan_from(name, source, fault)
+    text = begun.text if begun else api.new_plan(name, family or api.DEFAULT_FAMILY)
+    path = f"{name}.py" if output is None else output
+    if path != "-" and os.path.isfile(path):
+        raise UsageError(f"{path} is there already: nothing was written", hint="Name another file with -o.")
+    deliver(text, None if path == "-" else path)
+    for remark in begun.remarks if begun else ():
+        note(remark)
+    if path != "-":
+        note(f"{path}: written; `unpinned check {path}` checks it")
 
 
 @main.command()
@@ -412,9 +412,9 @@ def gallery(name: str | None, checking: bool, seconds: float, as_json: bool, ver
     found = gallery_entry.entries()
     wanted = found if name is None else (gallery_entry.named(name, found),)
     if name is None and not checking:
-        _say(json.dumps(gallery_data(found), indent=2) + "\n" if as_json else gallery_text.listing(found))
+        say(json.dumps(gallery_data(found), indent=2) + "\n" if as_json else gallery_text.listing(found))
         return
-    options = api.Options(warn=_note)
+    options = api.Options(warn=note)
     if options.is_slow:
         options.warn_of_slowness()
     judged: list[gallery_judge.Judged] = []
@@ -426,58 +426,13 @@ def gallery(name: str | None, checking: bool, seconds: float, as_json: bool, ver
                 half = gallery_judge.judge_broken(one, seconds, options, watch)
                 judged.append(gallery_judge.Judged(one, half, None))
             if checking and not as_json:
-                _say(gallery_text.judged_block(judged[-1]))
+                say(gallery_text.judged_block(judged[-1]))
             if judged[-1].interrupted:
                 break
     if as_json:
-        _say(json.dumps(gallery_data(wanted, judged), indent=2) + "\n")
+        say(json.dumps(gallery_data(wanted, judged), indent=2) + "\n")
     elif checking:
-        _say(gallery_text.judged_end(judged, len(wanted)))
+        say(gallery_text.judged_end(judged, len(wanted)))
     else:
-        _show(gallery_text.story(found, judged[0], verbose), color)
+        show(gallery_text.story(found, judged[0], verbose), color)
     sys.exit(gallery_judge.exit_code(judged, len(wanted)))
-
-
-def _write(path: str, text: str) -> None:
-    """Write a file whole or not at all: beside it first, then in its place; a device is written as it is."""
-    target = os.path.realpath(path)
-    if os.path.exists(target) and not os.path.isfile(target):
-        with open(target, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        return
-    handle, beside = tempfile.mkstemp(dir=os.path.dirname(target), prefix=".unpinned-")
-    try:
-        with open(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        if os.path.exists(target):
-            shutil.copymode(target, beside)
-        else:
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(beside, 0o666 & ~umask)
-        os.replace(beside, target)
-    except BaseException:
-        os.unlink(beside)
-        raise
-
-
-def _show(text: str, color: str) -> None:
-    """Print a report; colour marks the first word of a block and carries no meaning alone."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    coloured = color == "always" or (color == "auto" and sys.stdout.isatty() and not plain)
-    if coloured:
-        lines = text.split("\n")
-        for i, line in enumerate(lines):
-            word = line.split(" ", 1)[0]
-            if word in _WORDS:
-                lines[i] = click.style(word, fg=_WORDS[word], bold=True) + line[len(word) :]
-        text = "\n".join(lines)
-    _say(text, coloured)
-
-
-def _say(text: str, coloured: bool = False) -> None:
-    """Print on stdout; a reader that has gone away changes neither the search nor the exit status."""
-    try:
-        click.echo(text, nl=False, color=coloured)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,348 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read the notifiers and the fault of a kernel source file, and write them as a plan that the reader accepts."""
+
+from __future__ import annotations
+
+import os
+import re
+import textwrap
+from dataclasses import dataclass, field
+from typing import Final
+
+from unpinned.errors import PlanError, UsageError
+from unpinned.mm.system import whole
+from unpinned.new.c.expressions import Gaps, Kind
+from unpinned.new.c.fields import Fields, free_name, name_of
+from unpinned.new.c.jumps import without_jumps
+from unpinned.new.c.locks import balance, with_blocks, without
+from unpinned.new.c.primitives import ATOMIC, TRANSLATES, WAIT, WAKE, lock_call
+from unpinned.new.c.shape import Block, Code, Gap, Leave, Stmt, everything
+from unpinned.new.c.statements import Body
+from unpinned.new.c.syntax import CFile, Client, Function, walk
+from unpinned.new.c.writing import Line, Method, Refused, class_lines, imports
+from unpinned.new.skeleton import class_name
+from unpinned.plan.reading.classes import read_plans
+from unpinned.plan.reading.source import parse_source
+from unpinned.plan.vocabulary import HOOKS
+
+#: How far helpers of helpers are followed.
+_DEEPEST: Final = 4
+
+_CORE_OF_FAULT: Final = """
+    # The core's part of an interval notifier, until the language has its words: read_begin waits while a range is open.
+    def mmu_interval_read_begin(self):
+        seq = self.notifier_seq
+        self.ended.wait_event(self.invalidating == 0)
+        return seq
+
+    def mmu_interval_read_retry(self, seq):
+        return self.notifier_seq != seq
+"""
+_CORE: Final = """
+    def invalidate_range_start(self, r):
+        self.invalidating += 1
+        self.{callback}(r)
+
+    def invalidate_range_end(self, r):
+        if self.invalidating.add_return(-1) == 0:
+            self.ended.wake_up()
+"""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A plan that was begun from C: its text, how many statements were read and understood, and the functions found.
+
+    `refusal` is what the plan reader says of the text, empty if it accepts it.
+    """
+
+    text: str
+    read: int
+    understood: int
+    callbacks: tuple[str, ...]
+    fault: str
+    others: tuple[str, ...]
+    refusal: str
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Return what the user should know at once."""
+        said = [f"{self.understood} of {self.read} statements were understood"]
+        others = f" (or is it {', '.join(self.others)}? Say --fault NAME)" if self.others else ""
+        said.append(
+            f"the fault is {self.fault}(){others}"
+            if self.fault
+            else "no fault function was found: name it with --fault"
+        )
+        said.append(f"the callbacks are {', '.join(self.callbacks)}" if self.callbacks else "no callbacks were found")
+        return (*said, f"the plan reader refuses it: {self.refusal}") if self.refusal else tuple(said)
+
+
+@dataclass
+class _Helper:
+    """A function that the plan calls as a method, or that stands where it was called."""
+
+    name: str
+    value: Kind | None
+    needed: list[tuple[int, Kind]]
+    in_fault: bool
+    from_fault: bool = False
+    inline: Block | None = None
+
+    def call(self, args: list[str]) -> str:
+        first = ["gfn", "write"] if self.in_fault else ["page_range(gfn)" if self.from_fault else "r"]
+        return f"self.{self.name}({', '.join([*first, *args])})"
+
+
+@dataclass
+class _Reader:
+    """One plan: a client of the file with its fault."""
+
+    file: CFile
+    fields: Fields = field(default_factory=Fields)
+    methods: list[Method] = field(default_factory=list)
+    read: int = 0
+    understood: int = 0
+    interval: bool = False
+    callback: str = ""
+    _helpers: dict[str, _Helper | None] = field(default_factory=dict)
+    _open: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._gaps = Gaps(self.fields)
+
+    def use_interval(self) -> None:
+        """Say that the plan needs the core's part of an interval notifier."""
+        self.interval = True
+
+    def helper(self, name: str, in_fault: bool) -> _Helper | None:
+        """Return a function that does something of which a plan speaks; None if it cannot be called here."""
+        if name not in self._helpers:
+            self._helpers[name] = None  # while it is read, so that a function that calls itself is a gap
+            if len(self._open) < _DEEPEST and self.acts(name):
+                self._open.append(name)
+                self._helpers[name] = self._read_helper(self.file.functions[name])
+                self._open.pop()
+        found = self._helpers[name]
+        if found is None or (found.in_fault and not in_fault):
+            return None
+        return _Helper(found.name, found.value, found.needed, found.in_fault, in_fault, found.inline)
+
+    def method_name(self, name: str) -> str:
+        """Return the name of the method that a function becomes; no two become one."""
+        free = free_name(name)
+        while any(method.head.startswith(f"{free}(") for method in self.methods):
+            free += "_"
+        return free
+
+    def body(self, function: Function, returns: str, in_fault: bool, *, helper: bool = False) -> tuple[Block, Body]:
+        """Return the body of a function without jumps, its locks still as calls, and how it was read."""
+        body = Body(self.file, self.fields, self._gaps, self, function, returns, in_fault, helper)
+        block = body.block()
+        block = without_jumps(without(block, body.unsure), body.otherwise)
+        self.read += body.read
+        self.understood += body.understood
+        return block, body
+
+    def acts(self, name: str) -> bool:
+        """Say whether a function does something of which a plan speaks, itself or by others."""
+        return self._acts(name, set())
+
+    def _acts(self, name: str, seen: set[str]) -> bool:
+        """Say whether a function does something of which a plan speaks, itself or by others."""
+        if name not in self.file.functions or name in seen:
+            return False
+        seen.add(name)
+        body = self.file.functions[name].body
+        called = set(self.file.calls(body))
+        if any(_is_primitive(one) for one in called) or any(self._acts(one, seen) for one in called):
+            return True
+        members = (node for node in walk(body) if node.type == "field_expression")
+        return any(name_of(self.file, node) in self.fields.members for node in members)
+
+    def _translates(self, name: str, seen: set[str]) -> bool:
+        """Say whether a function gets a page, itself or by others."""
+        if name not in self.file.functions or name in seen:
+            return False
+        seen.add(name)
+        called = set(self.file.calls(self.file.functions[name].body))
+        direct = any(TRANSLATES.fullmatch(one) or one == "mmu_interval_read_begin" for one in called)
+        return direct or any(self._translates(one, seen) for one in called)
+
+    def _read_helper(self, function: Function) -> _Helper | None:
+        """Read a function as a method; if it leaves locks otherwise than it found them, as what it does."""
+        in_fault = self._translates(function.name, set())
+        returns = {"void": "none", "bool": "bool"}.get(function.returns, "num")
+        value: Kind | None = "bool" if returns == "bool" else "num" if returns == "num" else None
+        if function.returns.endswith("*") or function.returns.startswith("struct "):
+            returns, value = "none", None
+        before = self.read, self.understood
+        block, body = self.body(function, returns, in_fault, helper=True)
+        places = list(function.params)
+        needed: list[tuple[int, Kind]] = [(places.index(name), body.kind(name) or "num") for name in body.needed]
+        if balance(block):
+            params = ["gfn", "write"] if in_fault else ["r"]
+            made = self.method_name(function.name)
+            head = f"{made}(self, {', '.join([*params, *body.needed])})"
+            doc = f"{function.name}(), line {function.line}."
+            self.methods.append(Method(head, doc, with_blocks(block), body.otherwise))
+            return _Helper(made, value, needed, in_fault)
+        last = block[-1]
+        straight = isinstance(last, Leave) and not any(isinstance(one, Leave) for one in everything(block[:-1]))
+        if straight and not needed:
+            return _Helper(function.name, None, [], in_fault, inline=_marked(block[:-1]))
+        self.read, self.understood = before
+        return None
+
+
+def _marked(block: Block) -> Block:
+    """Return what a helper does without the locals that it sets to nothing."""
+    return tuple(stmt for stmt in block if not (isinstance(stmt, Code) and stmt.line == 0))
+
+
+def _is_primitive(name: str) -> bool:
+    """Say whether a call is one of which a plan speaks."""
+    known = ("mmu_interval_set_seq", "mmu_interval_read_begin", "mmu_interval_read_retry", "guard", "scoped_guard")
+    patterns = (ATOMIC, WAIT, WAKE, TRANSLATES)
+    return name in known or lock_call(name) is not None or any(pattern.fullmatch(name) for pattern in patterns)
+
+
+def begin(name: str, path: str | os.PathLike[str], fault: str | None = None) -> Begun:
+    """Read a kernel source file and write a plan for each client in it.
+
+    :param fault: the fault function, if it is not to be guessed.
+    :raises UsageError: if there is nothing to read, no function of that name, or tree-sitter is missing.
+    :raises PlanError: if the file cannot be read.
+    """
+    made = class_name(name)
+    try:
+        return _begun(made, name, CFile(path), fault)
+    except RecursionError as error:
+        what = f"{os.fspath(path)}: nested too deep to be read"
+        raise PlanError(what, None, "Copy the functions that matter into a file of their own.") from error
+
+
+def _begun(made: str, name: str, file: CFile, fault: str | None) -> Begun:
+    """Write the plans of a file, again without what the reader refuses until it accepts the rest."""
+    found, others = file.fault(fault)
+    clients = file.clients or ((Client("", False, {}),) if found else ())
+    if not clients:
+        what = f"{file.path}: no mmu_notifier_ops, no mmu_interval_notifier_ops and no fault function"
+        raise UsageError(what, hint="Give the file that fills in such a table, or name a function with --fault.")
+    readers = [_client(file, client, found) for client in clients]
+    names = [made if not i else f"{made}{i + 1}" for i in range(len(clients))]
+    refused: Refused = {}
+    while True:
+        lines = _text(names, list(zip(clients, readers, strict=True)), file, others, refused)
+        error = _refusal(lines, f"{name}.py")
+        stmt = lines[error.pos.line - 1].stmt if error and error.pos and error.pos.line <= len(lines) else None
+        if error is None or stmt is None or id(stmt) in refused:
+            break
+        refused[id(stmt)] = f"not in the language: {error.what}"
+    return Begun(
+        text="".join(f"{line.text}\n" for line in lines),
+        read=sum(reader.read for reader in readers),
+        understood=sum(reader.understood for reader in readers),
+        callbacks=tuple(one for client in clients for one in client.callbacks.values()),
+        fault=found.name if found else "",
+        others=others,
+        refusal=str(error) if error else "",
+    )
+
+
+def _refusal(lines: list[Line], path: str) -> PlanError | None:
+    """Return what the plan reader says against a text, if it does."""
+    text = "".join(f"{line.text}\n" for line in lines)
+    try:
+        for plan in read_plans(path, {os.path.realpath(path): parse_source(text, path)}):
+            whole(plan)
+    except PlanError as error:
+        return error
+    return None
+
+
+def _client(file: CFile, client: Client, fault: Function | None) -> _Reader:
+    """Read the callbacks of one client, and the fault."""
+    reader = _Reader(file, interval=client.interval)
+    reader.fields.survey(file, file.functions.values())
+    for op, name in client.callbacks.items():
+        function = file.functions.get(name)
+        hook = op in HOOKS and not client.interval
+        doc = f"{name}(), the op `{op}`" + (f", line {function.line}." if function else ", which another file defines.")
+        before: tuple[str, ...] = ()
+        if not hook and not (client.interval and op == "invalidate"):
+            before = (f"GAP: the language does not call the op `{op}`: nobody calls this method.",)
+        elif hook or client.interval:
+            before = ("GAP: say where the entries of the device are cleared: `self.zap(r)`.",)
+        block: tuple[Stmt, ...] = (Gap(0, "its body is not in this file"),)
+        if function is not None:
+            block = with_blocks(reader.body(function, "none", in_fault=False)[0])
+        made = op if hook else reader.method_name(name)
+        reader.callback = made if op == "invalidate" else reader.callback
+        reader.methods.append(Method(f"{made}(self, {_param(op)})", doc, block, before=before))
+    if fault is not None:
+        block = with_blocks(reader.body(fault, "result", in_fault=True)[0])
+        before = ("GAP: say which line sets the entry of the device: `self.map(gfn, page, write)`.",)
+        reader.methods.append(
+            Method("page_fault(self, gfn, write)", f"{fault.name}(), line {fault.line}.", block, "MAPPED", before)
+        )
+    else:
+        before = ("GAP: no function of this file gets pages: write what the fault does, or name it with --fault.",)
+        body = (
+            Code("page = self.get_user_page(gfn, write)", 0),
+            Code("self.put_page(page)", 0),
+            Leave("return", 0, "REPLAY"),
+        )
+        reader.methods.append(
+            Method("page_fault(self, gfn, write)", "Get the page, and do nothing with it.", body, before=before)
+        )
+    return reader
+
+
+def _param(op: str) -> str:
+    """Return the parameter of a callback."""
+    return HOOKS[op][0] if op in HOOKS else "r"
+
+
+def _text(
+    names: list[str],
+    clients: list[tuple[Client, _Reader]],
+    file: CFile,
+    others: tuple[str, ...],
+    refused: Refused,
+) -> list[Line]:
+    """Return the lines of a plan file."""
+    lines: list[Line] = []
+    for name, (client, reader) in zip(names, clients, strict=True):
+        core = ""
+        if reader.interval:
+            callback = reader.callback
+            core = _CORE_OF_FAULT
+            if callback:
+                core += _CORE.format(callback=callback)
+            elif not client.callbacks:
+                core += _CORE.replace("        self.{callback}(r)\n", "")
+            reader.fields.declare("invalidating", "Atomic()")
+            reader.fields.declare("ended", "WaitQueue()")
+            reader.fields.declare("notifier_seq", "Counter()")
+        doc = f"The callbacks of {client.table}." if client.table else "Callbacks that were taken by their names."
+        doc = doc if client.callbacks else "GAP: this file has no callbacks, so the mm calls nothing here."
+        era = (
+            'operations = ("zap", "munmap")  # GAP: reclaim calls start and end today; the language has that of 2008',
+        )
+        lines += [Line(""), Line("")]
+        lines += class_lines(name, doc, era, reader.fields, reader.methods, core, refused)
+    read = sum(reader.read for _, reader in clients)
+    understood = sum(reader.understood for _, reader in clients)
+    words = (
+        f"{understood} of {read} statements were understood; GAP marks the rest. The number behind a line is the "
+        "line of the C file. A field gap_N stands for a condition or a value that was not understood: it is False, or "
+        "0, so that one branch is never taken. Give it `init=True`, put what is meant in its place, or take the branch "
+        "out. Nothing here maps or clears an entry of the device until you say where."
+    )
+    if others:
+        words += f" Other functions that may be the fault: {', '.join(others)} (--fault)."
+    shown = re.sub(r"[^\w.+-]", "_", os.path.basename(file.path))
+    head = [f'"""{names[0]}: begun with `unpinned new` from {shown}.', ""]
+    head += [*textwrap.wrap(words, 110), '"""', "", *imports(lines).splitlines()]
+    return [*(Line(text) for text in head), *lines]
