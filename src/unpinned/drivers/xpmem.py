@@ -5,7 +5,7 @@ Sources: the behaviour of SGI's posting of 2008 against the EMM notifiers, as it
 here), and of hpc/xpmem at commit 3bcab55 (2023).
 """
 
-from unpinned import MAPPED, REPLAY, Atomic, Counter, Mutex, PerPage, SecondaryMMU, WaitQueue
+from unpinned import MAPPED, REPLAY, Atomic, Counter, Flag, Mutex, PerPage, SecondaryMMU, WaitQueue
 
 
 class Xpmem2008(SecondaryMMU):
@@ -104,13 +104,19 @@ class Xpmem(SecondaryMMU):
 
     att_mutex = Mutex()
     invalidate_mutex = Mutex()
+    known = PerPage(Flag())  # the page is mapped, and its pfn noted
 
     def invalidate_range_end(self, r):
         with self.invalidate_mutex:
             self.zap(r)
+            for gfn in r:
+                self.known[gfn] = False
 
     def page_fault(self, gfn, write):
         with self.att_mutex:
-            page = self.get_user_page(gfn, True)
-            self.map(gfn, page, True)
+            if not self.known[gfn]:
+                page = self.get_user_page(gfn, True)
+                self.zap(gfn)  # what an end has left behind
+                self.known[gfn] = True
+                self.map(gfn, page, True)
         return MAPPED
