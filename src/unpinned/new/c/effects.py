@@ -367,13 +367,13 @@ class Effects(Expressions):
             return Expr(f"self.{self.fields.declare('blockable', 'Flag(init=True)', note)}", "bool")
         if name == "mmu_interval_read_begin" and self.in_fault:
             self.helpers.use_interval()
-            return Expr("self.mmu_interval_read_begin()", "num")
+            return Expr("self.interval_read_begin()", "num")
         if name in ("mmu_interval_read_retry", "mmu_interval_check_retry") and len(args) == 2:
             seq = self.expression(args[1])
             if seq is None or seq.kind != "num":
                 return None
             self.helpers.use_interval()
-            return Expr(f"self.mmu_interval_read_retry({seq.text})", "bool")
+            return Expr(f"self.interval_read_retry({seq.text})", "bool")
         found = self.helpers.helper(name, self.in_fault) if name in self.file.functions else None
         if found is None or found.value is None or found.inline is not None:
             return None

@@ -29,13 +29,13 @@ from unpinned.plan.vocabulary import HOOKS
 _DEEPEST: Final = 4
 
 _CORE_OF_FAULT: Final = """
-    # The core's part of an interval notifier, until the language has its words: read_begin waits while a range is open.
-    def mmu_interval_read_begin(self):
+    # The core's part of an interval notifier, in the words of 2008: read_begin waits while a range is open.
+    def interval_read_begin(self):
         seq = self.notifier_seq
         self.ended.wait_event(self.invalidating == 0)
         return seq
 
-    def mmu_interval_read_retry(self, seq):
+    def interval_read_retry(self, seq):
         return self.notifier_seq != seq
 """
 _CORE: Final = """
