@@ -110,9 +110,7 @@ def test_every_callback_is_found_and_every_file_becomes_a_plan(
 def test_what_is_wanted_of_four_of_them(linux: Path) -> None:
     """Each lock, count and call stands where it does in C."""
     hmm = begin("hmm", linux / "lib/test_hmm.c").text
-    assert (
-        hmm.index("interval_read_begin()  #") < hmm.index("get_user_page") < hmm.index("read_retry(notifier_seq)")
-    )
+    assert hmm.index("interval_read_begin()  #") < hmm.index("get_user_page") < hmm.index("read_retry(notifier_seq)")
     gru = begin("gru", linux / "drivers/misc/sgi-gru/grutlbpurge.c").text
     for words in ("self.ms_range_active += 1", "self.ms_range_active.add_return(-1)", "self.ms_wait_queue.wake_up()"):
         assert words in gru
