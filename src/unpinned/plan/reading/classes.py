@@ -18,6 +18,7 @@ from unpinned.plan.reading.subset import method_calls
 from unpinned.plan.vocabulary import (
     ERA_HOOKS,
     ERA_OPERATIONS,
+    ERAS,
     HOOKS,
     LATER_HOOKS,
     MM_CALLS,
@@ -88,7 +89,7 @@ def read_plans(path: str | os.PathLike[str], instead: Mapping[str, Source] | Non
     called = {name for plan in reader.classes() for fn in plan.methods.values() for name, _ in method_calls(fn.node)}
     plans: list[PlanClass] = []
     for defined in module.defined:
-        plan = _resolve(defined)
+        plan = _resolve(defined, model=False)
         if "page_fault" not in plan.methods and id(defined) in bases:
             continue
         _check_names(defined, called)
@@ -112,7 +113,7 @@ def read_model(path: str | os.PathLike[str], name: str) -> PlanClass:
     module = Reader(model=True).module(path)
     for defined in module.defined:
         if defined.name == name:
-            return _resolve(defined)
+            return _resolve(defined, model=True)
     shown = ", ".join(defined.name for defined in module.defined) or "none"
     raise PlanError(f"{module.source.path} has no model `{name}`", None, f"There are: {shown}.")
 
@@ -125,7 +126,7 @@ def _lineage(defined: ClassDef) -> list[ClassDef]:
     return lineage
 
 
-def _resolve(defined: ClassDef) -> PlanClass:
+def _resolve(defined: ClassDef, *, model: bool) -> PlanClass:
     """Join a class with what it inherits."""
     lineage = _lineage(defined)
     names = tuple(plan.name for plan in lineage)
@@ -145,7 +146,9 @@ def _resolve(defined: ClassDef) -> PlanClass:
     for plan in lineage:
         _check_supers(plan, supers)
     _check_recursion(methods, supers)
-    era, flavour = _era(defined, attributes, methods), attributes.get("flavour", "spinning")
+    # A model has no era: what it calls its methods is its own affair.
+    era = ERAS[0] if model else _era(defined, attributes, methods)
+    flavour = attributes.get("flavour", "spinning")
     waive, sptes = attributes.get("waive", {}), attributes.get("sptes", "own")
     operations, promises = attributes.get("operations"), attributes.get("promises")
     own = attributes.get("own", ())
