@@ -15,7 +15,7 @@ from support.command import ROOT, WIDTH, Ran, begin, rows, token, unpinned
 GALLERY = ROOT / "gallery"
 NAMES = sorted(path.parent.name for path in GALLERY.glob("*/entry.toml"))
 #: The one that is checked fastest.
-QUICK = "page-as-range"
+QUICK = "kvm-swapping-v5"
 
 
 @pytest.fixture
