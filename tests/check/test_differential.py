@@ -321,7 +321,7 @@ def stuck_by_reachability(graph: Graph, moves: list[set[tuple[int, int]]]) -> tu
         able = {i for i, ways in enumerate(moves) if any(cpu == t for cpu, _ in ways)}
         waiting = never_reaching(able | done | unknown)
         found += [(min(waiting), t)] if waiting else []
-        if thread.kind != "vcpu":
+        if thread.kind == "worker" or thread.done is not None:
             hopeless = never_reaching(done | unknown)
             for ring in nx.strongly_connected_components(web.subgraph(hopeless)):
                 if any(cpu == t and j in ring for i in ring for cpu, j in moves[i]):

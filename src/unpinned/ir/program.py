@@ -221,7 +221,7 @@ class Thread:
 
     @property
     def end(self) -> int | None:
-        """Return where it may stand for ever, with nothing left to do: None for a vCPU."""
+        """Return where it may stand for ever, with nothing left to do: None for a CPU that never ends."""
         return 0 if self.kind == "worker" else self.done
 
 
