@@ -78,7 +78,13 @@ def test_every_plan_of_the_repository(plan, op, any_frame):
     assert same_safety(build(plan, scenario(f"1:1:{op}"), any_frame=any_frame))
 
 
-@pytest.mark.parametrize(("path", "name", "beside"), judged(*CLIENTS), ids=lambda value: getattr(value, "stem", value))
+#: CI takes every third; the others are for the long form.
+SOME_CLIENTS = [
+    pytest.param(*case, marks=() if i % 3 == 0 else pytest.mark.long) for i, case in enumerate(judged(*CLIENTS))
+]
+
+
+@pytest.mark.parametrize(("path", "name", "beside"), SOME_CLIENTS, ids=lambda value: getattr(value, "stem", value))
 def test_clients(path, name, beside):
     (plan,) = api.plans(path, name)
     assert same_safety(build(plan, scenario(beside)))
