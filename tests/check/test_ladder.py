@@ -61,7 +61,7 @@ def test_the_required_part_has_the_operations_of_the_client():
 
 def test_an_operation_that_nobody_has():
     plan = one(PLANS / "own.py", "PutsPages")
-    with pytest.raises(UsageError, match="neither the mm of era .2008. nor PutsPages has an operation 'register'"):
+    with pytest.raises(UsageError, match=r"neither the mm of era .2008. nor PutsPages has an operation 'register'"):
         build(plan, Scenario(1, 1, ("register",)))
     with pytest.raises(UsageError, match="only an operation of the mm is aimed at a page"):
         Scenario(1, 1, ("deregister@0",))
