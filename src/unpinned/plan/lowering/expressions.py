@@ -68,8 +68,8 @@ class Expressions(Builder, ABC):
             case ast.Name():
                 return self.name(node)
             case ast.Attribute(value=ast.Name(id=name), attr="blockable") if name in self.frame.vars:
-                blockable = self.need(self.frame.vars[name], "range", node).blockable
-                return Val("bool", (TRUE if blockable else FALSE,))
+                self.need(self.frame.vars[name], "range", node)
+                return Val("bool", (TRUE if self.may_block else FALSE,))
             case ast.Attribute() | ast.Subscript():
                 return self.read(node)
             case ast.Call():
