@@ -39,20 +39,25 @@ class MmCurrent(Primary):
 
     def start(self, r):
         """Announce a range; the client may wait, and may not refuse."""
-        failed = self.announce(r)
+        self.begin(r)
+        failed = 0
+        if given("invalidate"):
+            failed = self.itree_start(r)
+        refused = self.call_start(r)
         with atomic():
             note("the client has been told")
-            check("balance", failed == 0, "the client refuses an invalidation that may wait for it")
+            check("balance", failed == 0 and refused == 0, "the client refuses an invalidation that may wait for it")
 
-    def announce(self, r):
-        """Announce a range; return 0, or less if the client refuses."""
+    def begin(self, r):
+        """Say that an invalidation has begun."""
         with atomic():
             note("an invalidation begins")
             for gfn in r:
                 self.open[gfn] += 1
+
+    def call_start(self, r):
+        """Call the client's start; return what it returns, or 0 if it has none."""
         failed = 0
-        if given("invalidate"):
-            failed = self.itree_start(r)
         if given("invalidate_range_start"):
             with atomic():
                 note("call invalidate_range_start()")
@@ -86,7 +91,7 @@ class MmCurrent(Primary):
     # ---- interval notifiers: the client has one subscription, of all pages
 
     def itree_start(self, r):
-        """Tell the subscription; the sequence is odd from here. Return 0, or -EAGAIN if it cannot."""
+        """Tell the subscription; the sequence is odd from here. Return 0, or less if it refuses."""
         with self.itree_lock, atomic():
             self.active += 1
             if self.active == 1:
@@ -97,7 +102,6 @@ class MmCurrent(Primary):
         done = self.client.invalidate(r, seq)
         failed = 0
         if not done:
-            self.itree_end()
             failed = -11
         return failed
 
@@ -292,12 +296,25 @@ class MmCurrent(Primary):
                 self.reap(non_blockable(r))
 
     def reap(self, r):
-        """Unmap a range unless the client refuses, which has no end then, or one for which nothing is open."""
-        failed = self.announce(r)
+        """Unmap a range unless the client refuses; a subscription that refuses is all that has been told."""
+        self.begin(r)
+        failed = 0
+        if given("invalidate"):
+            failed = self.itree_start(r)
+            if failed != 0:
+                self.itree_end()
+        if failed == 0:
+            failed = self.start_or_end(r)
         if failed == 0:
             self.clear(r)
             self.end(r)
         else:
-            if given("invalidate_range_end"):
-                self.client.invalidate_range_end(r)
             self.close(r)
+
+    def start_or_end(self, r):
+        """Call the client's start, and its end at once if start refuses: it should have none then."""
+        failed = self.call_start(r)
+        if given("invalidate_range_end"):
+            if failed != 0:
+                self.client.invalidate_range_end(r)
+        return failed
