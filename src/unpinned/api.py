@@ -337,14 +337,15 @@ def new_plan(name: str, family: str = DEFAULT_FAMILY) -> str:
     return skeleton(name, family_of(family))
 
 
-def new_plan_from(name: str, path: Path, fault: str | None = None) -> Begun:
+def new_plan_from(name: str, path: Path, fault: str | None = None, own: Sequence[str] = ()) -> Begun:
     """Return a plan that was begun from a kernel source file in C, with gaps for what was not understood.
 
     :param fault: the name of the fault function, by default the likeliest.
+    :param own: the names of functions that are operations of the client's own.
     :raises UsageError: if nothing in the file is a notifier or a fault, or tree-sitter is not installed.
     :raises PlanError: if the file cannot be read.
     """
-    return begin(name, path, fault)
+    return begin(name, path, fault, own)
 
 
 __all__ = [

@@ -365,9 +365,16 @@ def export(
 @click.option("--list", "listing", is_flag=True, help="Show the families, A to F.")
 @click.option("--from", "source", metavar="FILE.c", help="Begin from the callbacks and the fault of a kernel file.")
 @click.option("--fault", metavar="FUNCTION", help="With --from: the fault function, where the guess is wrong.")
+@click.option("--own", metavar="FUNCTION", multiple=True, help="With --from: an operation of the client's own.")
 @click.option("-o", "output", type=click.Path(dir_okay=False), help="Write to this file, not to NAME.py; - is stdout.")
 def new(
-    name: str | None, family: str | None, listing: bool, source: str | None, fault: str | None, output: str | None
+    name: str | None,
+    family: str | None,
+    listing: bool,
+    source: str | None,
+    fault: str | None,
+    own: tuple[str, ...],
+    output: str | None,
 ) -> None:
     """Write a plan to begin from to NAME.py, with comments. What is there already is never overwritten.
 
@@ -380,11 +387,13 @@ def new(
         return
     if name is None:
         raise UsageError("the plan has no name", hint="Write `unpinned new NAME`; `--list` shows the families.")
-    if source is None and fault is not None:
-        raise UsageError("--fault names a function of no file", hint="Name the file with --from FILE.c.")
+    if source is None and (own or fault is not None):
+        raise UsageError(
+            f"{'--own' if own else '--fault'} names a function of no file", hint="Name the file with --from FILE.c."
+        )
     if source is not None and family is not None:
         raise UsageError("--from and --family both say what to begin from", hint="Leave out one of the two.")
-    begun = None if source is None else api.new_plan_from(name, source, fault)
+    begun = None if source is None else api.new_plan_from(name, source, fault, own)
     text = begun.text if begun else api.new_plan(name, family or api.DEFAULT_FAMILY)
     path = f"{name}.py" if output is None else output
     if path != "-" and os.path.isfile(path):

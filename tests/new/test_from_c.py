@@ -55,9 +55,11 @@ def method(begun: Begun, name: str) -> str:
 
 
 def start(folder: Path, statements: str, more: str = "") -> str:
-    """Return what becomes of the statements of an invalidate_range_start."""
+    """Return what becomes of the statements of an invalidate_range_start, without the `return 0` at its end."""
     head = "static int start(struct mmu_notifier *mn, const struct mmu_notifier_range *range)\n{\n"
-    return method(read(folder, f"{more}\n{END}{head}{statements}\n}}\n{TABLE}"), "invalidate_range_start")
+    made = method(read(folder, f"{more}\n{END}{head}{statements}\n}}\n{TABLE}"), "invalidate_range_start")
+    assert made.endswith("return 0")
+    return made.removesuffix("return 0").rstrip("\n")
 
 
 def fault(folder: Path, statements: str, more: str = "") -> str:
@@ -93,6 +95,20 @@ def fault(folder: Path, statements: str, more: str = "") -> str:
         ("do { c->n++; } while (c->seq);", "while True:\n    self.n += 1\n    if not self.seq:\n        break"),
         ("switch (c->kind) {\ncase ONE:\nc->n++;\nbreak;\ndefault:\nc->n--;\n}",
          "if self.gap_6:  # GAP line 6: ONE\n    self.n += 1\nelse:\n    self.n -= 1"),
+        ("rcu_read_lock(); c->n++; rcu_read_unlock(); synchronize_rcu();",
+         "with rcu_read_lock():\n    self.n += 1\nsynchronize_rcu()"),
+        ("idx = srcu_read_lock(&c->srcu);\nc->n++;\nsrcu_read_unlock(&c->srcu, idx);\nsynchronize_srcu(&c->srcu);",
+         "with self.srcu.read():\n    self.n += 1\nself.srcu.synchronize()"),
+        ("guard(rcu)();\nc->n++;", "with rcu_read_lock():\n    self.n += 1"),
+        ("guard(srcu)(&c->s);\nc->n++;", "with self.s.read():\n    self.n += 1"),
+        ("xa_lock(&c->all); c->n++; xa_unlock(&c->all);", "with self.all:\n    self.n += 1"),
+        ("kref_get(&c->ref); if (kref_get_unless_zero(&c->ref)) c->n++;",
+         "self.ref.get()\nif self.ref.get_unless_zero():\n    self.n += 1"),
+        ("if (range->flags & MMU_NOTIFIER_RANGE_BLOCKABLE) c->n++;", "if r.blockable:\n    self.n += 1"),
+        ("u64 *l = kcalloc(3, 8, GFP_KERNEL);\nc->n++;\nkfree(l);",
+         "# GAP line 5: l = kcalloc(3, 8, GFP_KERNEL)\nself.n += 1"),
+        ("u64 *l = kcalloc(3, 8, GFP_KERNEL);\nc->l = l;\nkfree(l);",
+         "# GAP line 5: l = kcalloc(3, 8, GFP_KERNEL)\n# GAP line 6: c->l = l\n# GAP line 7: kfree(l)"),
         ("#ifdef CONFIG_X\nc->n++;\n#else\nc->n--;\n#endif", "self.n += 1"),
     ],
 )  # fmt: skip
@@ -105,9 +121,8 @@ def test_a_lock_that_is_tried(tmp_path: Path) -> None:
     assert start(tmp_path, c).splitlines() == [
         "with self.lock.trylock() as got_5:",
         "    if not got_5:",
-        "        return  # GAP line 6: it fails, and nothing may yet",
+        "        return -EAGAIN",
         "    self.n += 1",
-        "return",
     ]
 
 
@@ -116,7 +131,7 @@ def test_a_lock_that_is_taken_on_two_paths(tmp_path: Path) -> None:
     c = "if (mmu_notifier_range_blockable(range)) mutex_lock(&m);\nelse if (!mutex_trylock(&m)) return -EAGAIN;\n"
     made = start(tmp_path, f"{c}c->n++;\nmutex_unlock(&m);\nreturn 0;")
     assert made.count("self.n += 1") == 2
-    assert "if self.blockable:\n    with self.m:\n        self.n += 1" in made
+    assert "if r.blockable:\n    with self.m:\n        self.n += 1" in made
     assert "with self.m.trylock() as got_6:" in made
 
 
@@ -238,7 +253,7 @@ def test_numbers_are_lines_of_the_file(tmp_path: Path) -> None:
     begun = begin("mirror", MIRROR)
     lines = MIRROR.read_text().splitlines()
     words = {"mutex:": "mutex_lock", "trylock": "mutex_trylock", "get_user_page(": "hmm_range_fault",
-             "notifier_seq += 1": "mmu_interval_set_seq", "read_begin()": "mmu_interval_read_begin"}  # fmt: skip
+             "set_seq(cur_seq)": "mmu_interval_set_seq", "read_begin()": "mmu_interval_read_begin"}  # fmt: skip
     seen = set()
     for line in begun.text.splitlines():
         if match := re.search(r"^        (.*?)  # (\d+)$", line):
@@ -254,13 +269,16 @@ def test_the_gaps_filled_the_plan_is_checked(tmp_path: Path) -> None:
     text = begin("mirror", MIRROR).text
     filled = re.sub(r"# GAP line \d+: mirror_forget.*", "self.zap(r)", text)
     filled = re.sub(r"# GAP line \d+: mirror_learn.*", "self.map(gfn, page, write)", filled)
-    assert (filled.count("self.zap(r)"), filled.count("self.map(gfn")) == (2 + 1, 1 + 1)
+    assert (filled.count("self.zap(r)"), filled.count("self.map(gfn")) == (
+        2 + 1,
+        1 + 1,
+    )  # one of each stands in a comment
     plan = tmp_path / "mirror.py"
     plan.write_text(filled)
     (result,) = check(plan, required_only=True, seconds=100)
     assert result.race is None
     assert result.verdict.value == "holds"
-    plan.write_text(filled.replace("return self.notifier_seq != seq", "return seq != seq"))
+    plan.write_text(filled.replace("if self.mmu_interval_read_retry(notifier_seq)", "if self.gap_36"))
     (result,) = check(plan, required_only=True, seconds=100)
     assert result.race is not None
     assert result.race.rule == "stale-use"
@@ -285,7 +303,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path) -> None:
         ("put_page(p);", "# GAP line 5: put_page(p)"),
         ("x->y = put_page(p);", "# GAP line 5: put_page(p)\n# GAP line 5: x->y = put_page(p)"),
         ("wait_event(c->queue);", "# GAP line 5: wait_event"),
-        ("goto nowhere;", "# GAP line 5: goto nowhere\nreturn"),
+        ("goto nowhere;", "# GAP line 5: goto nowhere"),
         ("break; c->n++;", "# GAP line 5: break;\nself.n += 1"),
         ("get_user_pages(c);", "# GAP line 5: get_user_pages(c)"),
     ],
@@ -335,3 +353,60 @@ def test_cases_of_a_switch(tmp_path: Path) -> None:
     assert made.splitlines()[2:] == ["if self.gap_7 or self.gap_7_2:", "    self.n += 1", "else:", "    self.n -= 1"]
     made = start(tmp_path, "switch (c->kind) {\ncase ONE: spin_lock(&l);\ncase TWO: c->n++;\n}\nspin_unlock(&l);")
     assert made.splitlines() == ["# GAP line 5: switch: a case goes on into the next", "# GAP line 9: drops l"]
+
+
+def test_work_is_run_for_all_pages(tmp_path: Path) -> None:
+    """Who knows what a work item runs queues it; whatever that does to some pages, the plan does to all of them."""
+    more = (
+        "static void drain(struct work_struct *w)\n{\nmutex_lock(&m);\nc->n--;\nmutex_unlock(&m);\n}\n"
+        "static void init(struct c *c)\n{\nINIT_WORK(&c->work, drain);\n}\n"
+    )
+    made = start(tmp_path, "queue_work(wq, &c->work);\nflush_work(&c->work);\nschedule_work(&c->other);", more)
+    assert made == "self.work.queue()\nself.work.flush()\n# GAP line 17: schedule_work(&c->other)"
+    plan = (tmp_path / "driver.py").read_text()
+    assert 'work = WorkItem("run_drain")' in plan
+    assert (
+        '    def run_drain(self):\n        """Run the work drain(), line 1."""\n        self.drain(all_pages())' in plan
+    )
+    assert "    def drain(self, r):" in plan
+
+
+def test_the_last_reference_frees(tmp_path: Path) -> None:
+    more = "static void gone(struct kref *kref)\n{\nstruct c *c = container_of(kref, struct c, ref);\nkfree(c);\n}\n"
+    assert start(tmp_path, "kref_put(&c->ref, gone);", more) == "if self.ref.put():\n    self.gone(r)"
+    assert "        self.ref.free()  # 4" in (tmp_path / "driver.py").read_text()
+
+
+def test_operations_of_the_clients_own(tmp_path: Path) -> None:
+    """Each runs once for all pages; what gets pages does so for one after the other."""
+    more = (
+        "static int drop(struct c *c)\n{\nmutex_lock(&m);\nc->n--;\nmutex_unlock(&m);\nreturn 0;\n}\n"
+        "static int warm(struct c *c)\n{\nget_user_pages(c);\nput_page(p);\nreturn 0;\n}\n"
+    )
+    file = tmp_path / "driver.c"
+    file.write_text(f"{more}{END}static int start(struct mmu_notifier *mn)\n{{\nreturn 0;\n}}\n{TABLE}")
+    begun = begin("driver", file, own=("drop", "warm"))
+    assert not begun.refusal
+    assert 'own = ("drop", "warm",)' in begun.text
+    assert method(begun, "drop") == "self.drop_(all_pages())"
+    assert method(begun, "warm") == "for gfn in all_pages():\n    self.warm_(gfn, True)"
+    with pytest.raises(UsageError, match="did you mean `drop`"):
+        begin("driver", file, own=("dropp",))
+
+
+def test_the_mm_of_2008_for_callbacks_of_single_pages(tmp_path: Path) -> None:
+    text = (
+        "static void page(struct mmu_notifier *mn, struct mm_struct *mm, unsigned long addr)\n{\nc->n++;\n}\n"
+        "static const struct mmu_notifier_ops ops = { .invalidate_page = page };\n"
+    )
+    begun = read(tmp_path, text)
+    assert 'era = "2008"' in begun.text
+    assert method(begun, "invalidate_page") == "self.n += 1"
+
+
+def test_a_notifier_that_another_file_has(tmp_path: Path) -> None:
+    """A fault that reads a sequence has a subscription, whoever fills its table in."""
+    made = fault(tmp_path, "seq = mmu_interval_read_begin(c->sub);\nget_user_pages(c);\nput_page(p);\nreturn 0;")
+    assert "seq = self.mmu_interval_read_begin()" in made or "self.mmu_interval_read_begin()" in made
+    begun = read(tmp_path, (tmp_path / "driver.c").read_text(), "fault")
+    assert method(begun, "invalidate").endswith("return True")

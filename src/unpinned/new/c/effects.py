@@ -9,21 +9,27 @@ from typing import TYPE_CHECKING, Protocol
 from unpinned.new.c.expressions import Expr, Expressions, Gaps, Kind, as_kind, shortened
 from unpinned.new.c.fields import Fields, free_name, name_of
 from unpinned.new.c.primitives import (
+    ALLOCATES,
     ATOMIC,
     BARRIERS,
+    FREES,
     GUARDS,
+    INTERVAL,
     MM_LOCK,
     NO_REFERENCE,
     PURE,
     PUTS,
+    REFERENCES,
     SILENT,
+    SYNCHRONIZES,
     TRANSLATES,
     TRANSPARENT,
     WAIT,
     WAKE,
+    WORK,
     lock_call,
 )
-from unpinned.new.c.shape import Block, Code, Gap, Lock, Stmt, Unlock
+from unpinned.new.c.shape import RCU, Block, Code, Gap, If, Lock, Stmt, Unlock
 from unpinned.new.c.syntax import CFile, Function, walk
 
 if TYPE_CHECKING:
@@ -51,13 +57,14 @@ class Helpers(Protocol):
     def acts(self, name: str) -> bool:
         """Say whether a function does something of which a plan speaks, itself or by others."""
 
-    def use_interval(self) -> None:
-        """Say that the plan needs the core's part of an interval notifier."""
+    def work(self, name: str) -> str:
+        """Return the field of the work item that a member is; empty if nobody knows what it runs."""
 
 
 class Effects(Expressions):
-    """What the expressions of one function do; `returns` says what its method gives: result, num, bool or none.
+    """What the expressions of one function do; `returns` says what its method gives.
 
+    It gives a result, num, bool, none, status (0 or the error of a start) or told (whether an invalidation was taken).
     `pending` is what the calls do that stand in a value which was not understood: it goes before the statement.
     `unsure` are locks that are taken or dropped in one. `depth` is the number of loops round a statement.
     """
@@ -71,9 +78,9 @@ class Effects(Expressions):
         function: Function,
         returns: str,
         in_fault: bool,
-        is_helper: bool,
+        given: frozenset[str],
     ) -> None:
-        super().__init__(file, fields, gaps, function.params, frozenset(function.params if is_helper else ()))
+        super().__init__(file, fields, gaps, function.params, given)
         self.helpers = helpers
         self.function = function
         self.returns = returns
@@ -105,8 +112,8 @@ class Effects(Expressions):
             if call.type != "call_expression" or called is None or args is None:
                 continue
             name = self.file.text(called)
-            if (lock := lock_call(name)) is not None and args.named_children:
-                self.unsure.add(self.fields.object(self.file, args.named_children[0], lock.kind, self.types))
+            if (lock := lock_call(name)) is not None and (field := self._lock_field(lock.kind, args.named_children)):
+                self.unsure.add(field)
             elif call.id not in self._doing and self._does(name):
                 line = call.start_point[0] + 1
                 if _may_be_left_out(call):
@@ -117,7 +124,7 @@ class Effects(Expressions):
         """Say whether a call does something of which a plan speaks."""
         atomic = ATOMIC.fullmatch(name)
         words = (WAIT, WAKE, TRANSLATES, PUTS)
-        known = (atomic and atomic[1] != "read") or name == "mmu_interval_set_seq"
+        known = (atomic and atomic[1] != "read") or name == "mmu_interval_set_seq" or name in WORK or name in REFERENCES
         return bool(known) or any(word.fullmatch(name) for word in words) or self._is_followed(name)
 
     def _is_followed(self, name: str) -> bool:
@@ -146,10 +153,10 @@ class Effects(Expressions):
                     inner = args.named_children[0]
                     continue
                 call = lock_call(name)
-                if call is None or call.does == "drop" or not args.named_children:
+                field = self._lock_field(call.kind, args.named_children) if call else ""
+                if call is None or call.does == "drop" or not field:
                     break
                 line = inner.start_point[0] + 1
-                field = self.fields.object(self.file, args.named_children[0], call.kind, self.types)
                 if call.does == "try":
                     got = self._got(line)
                     return (Lock(field, call.side, line, got),), f"not {got}" if turned else got, ""
@@ -159,6 +166,12 @@ class Effects(Expressions):
                 break
         text, note = self.condition(cond)
         return (), text, note
+
+    def _lock_field(self, kind: str, args: list[Node]) -> str:
+        """Return the field of a lock by the arguments of its call, and declare it; empty if they name none."""
+        if kind == "rcu":
+            return RCU
+        return self.fields.object(self.file, args[0], kind, self.types) if args else ""
 
     def _got(self, line: int) -> str:
         """Return the name of a local that says whether a lock was got."""
@@ -222,6 +235,8 @@ class Effects(Expressions):
     def _taken(self, node: Node, left: Node, call: Node, line: int) -> Block:
         """Return what stores whether a lock was taken."""
         before, text, _ = self._tested(call)
+        if isinstance(before[0], Lock) and self.fields.declared.get(before[0].field) == "Srcu()":
+            return self._said(*before)  # what it gives is for srcu_read_unlock() alone
         name = self._local(left)
         if not name:
             return self._said(*before, Gap(line, shortened(self.file.text(node))))
@@ -282,8 +297,7 @@ class Effects(Expressions):
         args = [one for one in arguments.named_children if one.type != "comment"]
         if called.type == "call_expression":
             return self._guard(node, called, args, line)
-        if args and (call := lock_call(name)) is not None:
-            field = self.fields.object(self.file, args[0], call.kind, self.types)
+        if (call := lock_call(name)) is not None and (field := self._lock_field(call.kind, args)):
             if call.does == "drop":
                 return self._said(Unlock(field, line))
             return self._said(Lock(field, call.side, line, self._got(line) if call.does == "try" else ""))
@@ -300,9 +314,19 @@ class Effects(Expressions):
             return self._said(Code("self.put_page(page)", line))
         if args and (WAIT.fullmatch(name) or WAKE.fullmatch(name)):
             return self._queue(name, args, line)
-        if name == "mmu_interval_set_seq":
-            self.helpers.use_interval()
-            return self._said(Code("self.notifier_seq += 1", line))
+        if name == "mmu_interval_set_seq" and len(args) == 2:
+            seq = self.expression(args[1])
+            text, note = (seq.text, "") if seq and seq.kind == "num" else self.unknown(args[1], "num")
+            return self._said(Code(f"self.mmu_interval_set_seq({text})", line, note))
+        if name in INTERVAL and (value := self.called(name, args)) is not None:
+            return self._said(Code(value.text, line))
+        if work := self._work(name, args):
+            return self._said(Code(work, line))
+        if args and (name in REFERENCES or name in FREES):
+            return self._reference(node, name, args, line)
+        if match := SYNCHRONIZES.fullmatch(name):
+            domain = self._lock_field("Srcu", args) if match[1] == "srcu" else ""
+            return self._said(Code(f"self.{domain}.synchronize()" if domain else "synchronize_rcu()", line))
         done = self._changed(name, args, line)
         if done is not None:
             return done
@@ -310,13 +334,49 @@ class Effects(Expressions):
             return self._said()
         return self._helper_statement(node, name, args, line)
 
+    def _reference(self, node: Node, name: str, args: list[Node], line: int) -> Block:
+        """Return what is done with a reference of an object, or with the object when there is none any more."""
+        counted = args[0] if name in REFERENCES else self.file.releases.get(self.function.name)
+        if counted is None:
+            return self._said() if self._is_own_memory(args[0]) else self._gap(node)
+        field = self.fields.object(self.file, counted, "Object", self.types)
+        if name in FREES:
+            return self._said(Code(f"self.{field}.free()", line))
+        if name != "kref_put" or len(args) < 2:
+            return self._said(Code(f"self.{field}.{REFERENCES[name]}()", line))
+        release = self._helper_statement(node, self.file.text(args[1]).lstrip("&"), [], line)
+        return self._said(If(f"self.{field}.put()", line, release))
+
+    def _is_own_memory(self, node: Node) -> bool:
+        """Say whether a pointer is a variable of the function for memory that it has got here, and shown to nobody."""
+        name = self.file.text(node)
+        got = False
+        for one in walk(self.function.body):
+            left = one.child_by_field_name("left") or one.child_by_field_name("declarator")
+            right = one.child_by_field_name("right") or one.child_by_field_name("value")
+            if left is None or right is None or one.type not in ("assignment_expression", "init_declarator"):
+                continue
+            if self.file.text(right) == name:
+                return False
+            calls = [*self.file.calls(right)]
+            got = got or (self.file.text(left).lstrip("* ") == name and bool(calls and ALLOCATES.fullmatch(calls[0])))
+        return got and name not in self.params
+
+    def _work(self, name: str, args: list[Node]) -> str:
+        """Return what a call does with a work item; empty if it is none of a plan's."""
+        place, method = WORK.get(name, (0, ""))
+        field = self.helpers.work(name_of(self.file, args[place])) if method and len(args) > place else ""
+        return f"self.{field}.{method}()" if field else ""
+
     def _guard(self, node: Node, called: Node, args: list[Node], line: int) -> Block:
         """Return a lock that is held to the end of the block: guard(KIND)(&lock)."""
         inner, kinds = called.child_by_field_name("function"), called.child_by_field_name("arguments")
         kind = self.file.text(kinds.named_children[0]) if kinds is not None and kinds.named_children else ""
-        if inner is None or self.file.text(inner) != "guard" or kind not in GUARDS or not args:
+        if inner is None or self.file.text(inner) != "guard" or kind not in GUARDS:
             return self._gap(node)
-        field = self.fields.object(self.file, args[0], GUARDS[kind][0], self.types)
+        field = self._lock_field(GUARDS[kind][0], args)
+        if not field:
+            return self._gap(node)
         return self._said(Lock(field, f"guard {GUARDS[kind][1]}", line))
 
     def _queue(self, name: str, args: list[Node], line: int) -> Block:
@@ -362,18 +422,20 @@ class Effects(Expressions):
 
     def called(self, name: str, args: list[Node]) -> Expr | None:
         """Return what a call of another function gives, where a plan can say it."""
-        if name == "mmu_notifier_range_blockable":
-            note = "every range may block: no other is in the language yet"
-            return Expr(f"self.{self.fields.declare('blockable', 'Flag(init=True)', note)}", "bool")
+        if name == "mmu_notifier_range_blockable" and not self.in_fault:
+            return Expr("r.blockable", "bool")
         if name == "mmu_interval_read_begin" and self.in_fault:
-            self.helpers.use_interval()
-            return Expr("self.interval_read_begin()", "num")
+            return Expr("self.mmu_interval_read_begin()", "num")
         if name in ("mmu_interval_read_retry", "mmu_interval_check_retry") and len(args) == 2:
             seq = self.expression(args[1])
             if seq is None or seq.kind != "num":
                 return None
-            self.helpers.use_interval()
-            return Expr(f"self.interval_read_retry({seq.text})", "bool")
+            return Expr(f"self.mmu_interval_read_retry({seq.text})", "bool")
+        if name == "kref_get_unless_zero" and args:
+            field = self.fields.object(self.file, args[0], "Object", self.types)
+            return Expr(f"self.{field}.get_unless_zero()", "bool")
+        if (work := self._work(name, args)) and not work.endswith(".flush()"):
+            return Expr(work, "bool")
         found = self.helpers.helper(name, self.in_fault) if name in self.file.functions else None
         if found is None or found.value is None or found.inline is not None:
             return None

@@ -181,12 +181,16 @@ class Expressions:
         if self._operator(node) == "!":
             inner = self.expression(argument)
             return Expr(f"not {inner.operand}", "bool") if inner else None
+        if self.file.text(node).replace(" ", "") == "-EAGAIN":
+            return Expr("-EAGAIN", "num")
         number = errno(self.file.text(argument))
         return Expr(f"-{number}", "num") if self._operator(node) == "-" and number else None
 
     def _binary(self, node: Node) -> Expr | None:
         """Return a comparison, a junction or a sum."""
         left, right, sign = node.child_by_field_name("left"), node.child_by_field_name("right"), self._operator(node)
+        if sign == "&" and right is not None and self.file.text(right) == "MMU_NOTIFIER_RANGE_BLOCKABLE":
+            return self.called("mmu_notifier_range_blockable", [])
         one = self.expression(left) if left is not None else None
         two = self.expression(right) if right is not None else None
         if one is None or two is None:

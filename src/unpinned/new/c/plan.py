@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,38 +16,32 @@ from unpinned.new.c.expressions import Gaps, Kind
 from unpinned.new.c.fields import Fields, free_name, name_of
 from unpinned.new.c.jumps import without_jumps
 from unpinned.new.c.locks import balance, with_blocks, without
-from unpinned.new.c.primitives import ATOMIC, TRANSLATES, WAIT, WAKE, lock_call
-from unpinned.new.c.shape import Block, Code, Gap, Leave, Stmt, everything
+from unpinned.new.c.primitives import (
+    ATOMIC,
+    INTERVAL,
+    REFERENCES,
+    SYNCHRONIZES,
+    TRANSLATES,
+    WAIT,
+    WAKE,
+    WORK,
+    lock_call,
+)
+from unpinned.new.c.shape import Block, Code, Gap, Leave, Loop, Stmt, everything
 from unpinned.new.c.statements import Body
 from unpinned.new.c.syntax import CFile, Client, Function, walk
 from unpinned.new.c.writing import Line, Method, Refused, class_lines, imports
 from unpinned.new.skeleton import class_name
+from unpinned.plan.lowering.workers import MOST_WORKERS
 from unpinned.plan.reading.classes import read_plans
 from unpinned.plan.reading.source import parse_source
 from unpinned.plan.vocabulary import HOOKS
 
 #: How far helpers of helpers are followed.
 _DEEPEST: Final = 4
-
-_CORE_OF_FAULT: Final = """
-    # The core's part of an interval notifier, in the words of 2008: read_begin waits while a range is open.
-    def interval_read_begin(self):
-        seq = self.notifier_seq
-        self.ended.wait_event(self.invalidating == 0)
-        return seq
-
-    def interval_read_retry(self, seq):
-        return self.notifier_seq != seq
-"""
-_CORE: Final = """
-    def invalidate_range_start(self, r):
-        self.invalidating += 1
-        self.{callback}(r)
-
-    def invalidate_range_end(self, r):
-        if self.invalidating.add_return(-1) == 0:
-            self.ended.wake_up()
-"""
+_BEGINS: Final = "self.mmu_interval_read_begin()"
+#: What the hooks return that the mm asks for something.
+_RETURNS: Final = {"invalidate": "told", "invalidate_range_start": "status"}
 
 
 @dataclass(frozen=True)
@@ -103,17 +98,44 @@ class _Reader:
     methods: list[Method] = field(default_factory=list)
     read: int = 0
     understood: int = 0
-    interval: bool = False
-    callback: str = ""
+    own: list[str] = field(default_factory=list)
+    _taken: set[str] = field(default_factory=set)
+    _works: dict[str, str] = field(default_factory=dict)
     _helpers: dict[str, _Helper | None] = field(default_factory=dict)
     _open: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._gaps = Gaps(self.fields)
 
-    def use_interval(self) -> None:
-        """Say that the plan needs the core's part of an interval notifier."""
-        self.interval = True
+    def work(self, name: str) -> str:
+        """Return the field of the work item that a member is; empty if nobody knows what it runs, or there are many."""
+        runs = self.file.works.get(name)
+        if runs is None or (name not in self._works and len(self._works) == MOST_WORKERS):
+            return ""
+        if name not in self._works:
+            self._works[name] = self.method_name(f"run_{runs}")
+        return self.fields.declare(name, f"WorkItem({self._works[name]!r})".replace("'", '"'))
+
+    def finish_works(self) -> None:
+        """Write what the work items run; what is read for one may queue another."""
+        done: set[str] = set()
+        while todo := self._works.keys() - done:
+            name = min(todo)
+            done.add(name)
+            self.alone(self._works[name], self.file.functions[self.file.works[name]], "the work")
+
+    def alone(self, made: str, function: Function, what: str) -> None:
+        """Write a function as a method that is handed nothing, and does to all pages what it does to some."""
+        helper = self.helper(function.name, in_fault=True)
+        block: Block = (Gap(0, f"{function.name}(), which was not followed"),)
+        if helper is not None and helper.inline is None:
+            args = [{"num": "0", "bool": "False"}[kind] for _, kind in helper.needed]
+            if helper.in_fault:
+                call = Code(f"self.{helper.name}({', '.join(['gfn', 'True', *args])})", 0)
+                block = (Loop("for gfn in all_pages()", 0, (call,)),)
+            else:
+                block = (Code(f"self.{helper.name}({', '.join(['all_pages()', *args])})", 0),)
+        self.methods.append(Method(f"{made}(self)", f"Run {what} {function.name}(), line {function.line}.", block))
 
     def helper(self, name: str, in_fault: bool) -> _Helper | None:
         """Return a function that does something of which a plan speaks; None if it cannot be called here."""
@@ -131,13 +153,15 @@ class _Reader:
     def method_name(self, name: str) -> str:
         """Return the name of the method that a function becomes; no two become one."""
         free = free_name(name)
-        while any(method.head.startswith(f"{free}(") for method in self.methods):
+        while free in self._taken:
             free += "_"
+        self._taken.add(free)
         return free
 
     def body(self, function: Function, returns: str, in_fault: bool, *, helper: bool = False) -> tuple[Block, Body]:
         """Return the body of a function without jumps, its locks still as calls, and how it was read."""
-        body = Body(self.file, self.fields, self._gaps, self, function, returns, in_fault, helper)
+        given = frozenset(function.params if helper else list(function.params)[2:])
+        body = Body(self.file, self.fields, self._gaps, self, function, returns, in_fault, given)
         block = body.block()
         block = without_jumps(without(block, body.unsure), body.otherwise)
         self.read += body.read
@@ -155,7 +179,11 @@ class _Reader:
         seen.add(name)
         body = self.file.functions[name].body
         called = set(self.file.calls(body))
-        if any(_is_primitive(one) for one in called) or any(self._acts(one, seen) for one in called):
+        if (
+            name in self.file.releases
+            or any(_is_primitive(one) for one in called)
+            or any(self._acts(one, seen) for one in called)
+        ):
             return True
         members = (node for node in walk(body) if node.type == "field_expression")
         return any(name_of(self.file, node) in self.fields.members for node in members)
@@ -202,34 +230,36 @@ def _marked(block: Block) -> Block:
 
 def _is_primitive(name: str) -> bool:
     """Say whether a call is one of which a plan speaks."""
-    known = ("mmu_interval_set_seq", "mmu_interval_read_begin", "mmu_interval_read_retry", "guard", "scoped_guard")
-    patterns = (ATOMIC, WAIT, WAKE, TRANSLATES)
-    return name in known or lock_call(name) is not None or any(pattern.fullmatch(name) for pattern in patterns)
+    patterns = (ATOMIC, WAIT, WAKE, TRANSLATES, SYNCHRONIZES)
+    known = name in INTERVAL or name in WORK or name in REFERENCES or name in ("guard", "scoped_guard")
+    return known or lock_call(name) is not None or any(pattern.fullmatch(name) for pattern in patterns)
 
 
-def begin(name: str, path: str | os.PathLike[str], fault: str | None = None) -> Begun:
+def begin(name: str, path: str | os.PathLike[str], fault: str | None = None, own: Sequence[str] = ()) -> Begun:
     """Read a kernel source file and write a plan for each client in it.
 
     :param fault: the fault function, if it is not to be guessed.
+    :param own: the functions that are operations of the client's own.
     :raises UsageError: if there is nothing to read, no function of that name, or tree-sitter is missing.
     :raises PlanError: if the file cannot be read.
     """
     made = class_name(name)
     try:
-        return _begun(made, name, CFile(path), fault)
+        return _begun(made, name, CFile(path), fault, own)
     except RecursionError as error:
         what = f"{os.fspath(path)}: nested too deep to be read"
         raise PlanError(what, None, "Copy the functions that matter into a file of their own.") from error
 
 
-def _begun(made: str, name: str, file: CFile, fault: str | None) -> Begun:
+def _begun(made: str, name: str, file: CFile, fault: str | None, own: Sequence[str]) -> Begun:
     """Write the plans of a file, again without what the reader refuses until it accepts the rest."""
     found, others = file.fault(fault)
-    clients = file.clients or ((Client("", False, {}),) if found else ())
+    operations = [file.function(one) for one in own]
+    clients = file.clients or ((Client("", {}),) if found else ())
     if not clients:
         what = f"{file.path}: no mmu_notifier_ops, no mmu_interval_notifier_ops and no fault function"
         raise UsageError(what, hint="Give the file that fills in such a table, or name a function with --fault.")
-    readers = [_client(file, client, found) for client in clients]
+    readers = [_client(file, client, found, operations) for client in clients]
     names = [made if not i else f"{made}{i + 1}" for i in range(len(clients))]
     refused: Refused = {}
     while True:
@@ -261,31 +291,37 @@ def _refusal(lines: list[Line], path: str) -> PlanError | None:
     return None
 
 
-def _client(file: CFile, client: Client, fault: Function | None) -> _Reader:
-    """Read the callbacks of one client, and the fault."""
-    reader = _Reader(file, interval=client.interval)
+def _client(file: CFile, client: Client, fault: Function | None, own: list[Function]) -> _Reader:
+    """Read the callbacks of one client, the fault, and what the client does of its own."""
+    reader = _Reader(file)
     reader.fields.survey(file, file.functions.values())
     for op, name in client.callbacks.items():
         function = file.functions.get(name)
-        hook = op in HOOKS and not client.interval
+        hook = op in HOOKS
         doc = f"{name}(), the op `{op}`" + (f", line {function.line}." if function else ", which another file defines.")
         before: tuple[str, ...] = ()
-        if not hook and not (client.interval and op == "invalidate"):
+        if not hook:
             before = (f"GAP: the language does not call the op `{op}`: nobody calls this method.",)
-        elif hook or client.interval:
+        else:
             before = ("GAP: say where the entries of the device are cleared: `self.zap(r)`.",)
-        block: tuple[Stmt, ...] = (Gap(0, "its body is not in this file"),)
+        block: tuple[Stmt, ...] = (Gap(0, "its body is not in this file"), *_told(op))
         if function is not None:
-            block = with_blocks(reader.body(function, "none", in_fault=False)[0])
+            returns = _RETURNS.get(op, "none") if client.era == "current" else "none"
+            block = with_blocks(reader.body(function, returns, in_fault=False)[0])
         made = op if hook else reader.method_name(name)
-        reader.callback = made if op == "invalidate" else reader.callback
-        reader.methods.append(Method(f"{made}(self, {_param(op)})", doc, block, before=before))
+        reader.methods.append(
+            Method(f"{made}({', '.join(['self', *_params(op, function)])})", doc, block, before=before)
+        )
     if fault is not None:
         block = with_blocks(reader.body(fault, "result", in_fault=True)[0])
         before = ("GAP: say which line sets the entry of the device: `self.map(gfn, page, write)`.",)
         reader.methods.append(
             Method("page_fault(self, gfn, write)", f"{fault.name}(), line {fault.line}.", block, "MAPPED", before)
         )
+        if not client.callbacks and any(isinstance(one, Code) and _BEGINS in one.text for one in everything(block)):
+            before = ("GAP: another file has the callback of the notifier that the fault reads.",)
+            body = (Gap(0, "self.mmu_interval_set_seq(cur_seq), under the lock of the retry"), *_told("invalidate"))
+            reader.methods.append(Method("invalidate(self, r, cur_seq)", "Take all in.", body, before=before))
     else:
         before = ("GAP: no function of this file gets pages: write what the fault does, or name it with --fault.",)
         body = (
@@ -296,12 +332,23 @@ def _client(file: CFile, client: Client, fault: Function | None) -> _Reader:
         reader.methods.append(
             Method("page_fault(self, gfn, write)", "Get the page, and do nothing with it.", body, before=before)
         )
+    for one in own:
+        reader.own.append(reader.method_name(one.name))
+        reader.alone(reader.own[-1], one, "the operation")
+    reader.finish_works()
     return reader
 
 
-def _param(op: str) -> str:
-    """Return the parameter of a callback."""
-    return HOOKS[op][0] if op in HOOKS else "r"
+def _told(op: str) -> Block:
+    """Return what ends a callback of which nothing is known."""
+    return (Leave("return", 0, "True"),) if op == "invalidate" else ()
+
+
+def _params(op: str, function: Function | None) -> list[str]:
+    """Return the parameters of a callback: what stands for a range, and for more what it is called in C."""
+    params = list(HOOKS.get(op, ("r",)))
+    named = list(function.params)[2:] if function is not None else []
+    return [*params[:1], *(free_name(name) for name in named[: len(params) - 1] or params[1:])]
 
 
 def _text(
@@ -314,24 +361,14 @@ def _text(
     """Return the lines of a plan file."""
     lines: list[Line] = []
     for name, (client, reader) in zip(names, clients, strict=True):
-        core = ""
-        if reader.interval:
-            callback = reader.callback
-            core = _CORE_OF_FAULT
-            if callback:
-                core += _CORE.format(callback=callback)
-            elif not client.callbacks:
-                core += _CORE.replace("        self.{callback}(r)\n", "")
-            reader.fields.declare("invalidating", "Atomic()")
-            reader.fields.declare("ended", "WaitQueue()")
-            reader.fields.declare("notifier_seq", "Counter()")
         doc = f"The callbacks of {client.table}." if client.table else "Callbacks that were taken by their names."
         doc = doc if client.callbacks else "GAP: this file has no callbacks, so the mm calls nothing here."
-        era = (
-            'operations = ("zap", "munmap")  # GAP: reclaim calls start and end today; the language has that of 2008',
+        attributes = [f'era = "{client.era}"']
+        attributes += [f"own = ({''.join(f'{chr(34)}{one}{chr(34)}, ' for one in reader.own).rstrip()})"] * bool(
+            reader.own
         )
         lines += [Line(""), Line("")]
-        lines += class_lines(name, doc, era, reader.fields, reader.methods, core, refused)
+        lines += class_lines(name, doc, attributes, reader.fields, reader.methods, refused)
     read = sum(reader.read for _, reader in clients)
     understood = sum(reader.understood for _, reader in clients)
     words = (

@@ -10,7 +10,7 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class LockCall:
-    """What a call does with a lock: `kind` of field, `side` of it, and whether it is take, try or drop."""
+    """What a call does with a lock: `kind` of field, or rcu; `side` of it; and whether it is take, try or drop."""
 
     kind: str
     side: str
@@ -31,6 +31,12 @@ _LOCKS: Final = [
     (r"down_(read|write)(?:_nested|_interruptible|_killable|_nest_lock)*", "RwSem", "1", "take"),
     (r"down_(read|write)_trylock", "RwSem", "1", "try"),
     (r"up_(read|write)(?:_non_owner)?", "RwSem", "1", "drop"),
+    (r"rcu_read_lock(?:_bh|_sched)?", "rcu", "", "take"),
+    (r"rcu_read_unlock(?:_bh|_sched)?", "rcu", "", "drop"),
+    (r"(?:srcu_read_lock|srcu_down_read)(?:_nmisafe)?", "Srcu", "read", "take"),
+    (r"(?:srcu_read_unlock|srcu_up_read)(?:_nmisafe)?", "Srcu", "read", "drop"),
+    (rf"xa_lock{_IRQ}", "SpinLock", "", "take"),
+    (rf"xa_unlock{_IRQ}", "SpinLock", "", "drop"),
     (r"KVM_MMU_LOCK", "SpinLock", "", "take"),
     (r"KVM_MMU_UNLOCK", "SpinLock", "", "drop"),
 ]
@@ -51,6 +57,8 @@ GUARDS: Final = {
     "write_lock_irqsave": ("RwLock", "write"),
     "rwsem_read": ("RwSem", "read"),
     "rwsem_write": ("RwSem", "write"),
+    "rcu": ("rcu", ""),
+    "srcu": ("Srcu", "read"),
 }
 
 #: The lock of the mm that get_user_page takes itself.
@@ -63,6 +71,34 @@ ATOMIC: Final = re.compile(
 WAIT: Final = re.compile(r"wait_event(?:_interruptible|_killable|_idle|_lock_irq|_cmd)?")
 WAKE: Final = re.compile(r"wake_up(?:_all|_interruptible|_interruptible_all|_locked|_var)?")
 BARRIERS: Final = {"smp_mb": "smp_mb", "smp_rmb": "smp_rmb", "smp_wmb": "smp_wmb", "mb": "smp_mb", "rmb": "smp_rmb"}
+
+#: What waits for the sections of RCU, or of an SRCU domain.
+SYNCHRONIZES: Final = re.compile(r"synchronize_(s?rcu)(?:_expedited)?")
+
+#: What is done with a work item: the argument that names it, and the method of the field.
+WORK: Final = {
+    "queue_work": (1, "queue"),
+    "queue_delayed_work": (1, "queue"),
+    "mod_delayed_work": (1, "queue"),
+    "schedule_work": (0, "queue"),
+    "schedule_delayed_work": (0, "queue"),
+    "flush_work": (0, "flush"),
+    "flush_delayed_work": (0, "flush"),
+    "cancel_work_sync": (0, "cancel_sync"),
+    "cancel_delayed_work_sync": (0, "cancel_sync"),
+}
+#: What says which function a work item runs.
+INIT_WORK: Final = re.compile(r"INIT_(?:DELAYED_|DEFERRABLE_)?WORK|DECLARE_(?:DELAYED_)?WORK")
+
+#: What is done with the references of an object, by the method of the field.
+REFERENCES: Final = {"kref_get": "get", "kref_get_unless_zero": "get_unless_zero", "kref_put": "put"}
+ALLOCATES: Final = re.compile(r"kv?[mzc]alloc\w*|kvcalloc|k?memdup\w*")
+FREES: Final = frozenset(["kfree", "kvfree"])
+
+#: What an interval notifier's client calls.
+INTERVAL: Final = frozenset(
+    ["mmu_interval_set_seq", "mmu_interval_read_begin", "mmu_interval_read_retry", "mmu_interval_check_retry"]
+)
 
 #: What translates an address of the process to a page.
 TRANSLATES: Final = re.compile(
@@ -81,7 +117,8 @@ PUTS: Final = re.compile(
 
 #: What says something to people, or asserts: no plan is about it.
 SILENT: Final = re.compile(
-    r"(?:pr|dev|drm|ibdev|mlx5_ib|vm|gru|hfi1|xe_gt|nvif)_(?:dbg|debug|info|warn|err|notice|warning)\w*|printk\w*|trace_\w+"
+    r"DRM_(?:ERROR|WARN|INFO|NOTE|DEBUG)\w*|dd_dev_\w+"
+    r"|(?:pr|dev|drm|ibdev|mlx5_ib|vm|gru|hfi1|xe_gt|nvif)_(?:dbg|debug|info|warn|err|notice|warning)\w*|printk\w*|trace_\w+"
     r"|WARN\w*|BUG\w*|VM_(?:BUG|WARN)\w*|KVM_BUG\w*|lockdep_\w+|might_\w+|STAT|DBG|hfi1_cdbg|vm_dbg|range_debug"
     r"|XE_WARN\w*|xe_assert\w*|vm_assert\w*|drm_WARN\w*|BUILD_BUG\w*|\w*lock_init|mutex_init|init_\w+|INIT_\w+|cond_resched|cpu_relax|svm_range_debug_dump"
 )
@@ -105,7 +142,7 @@ def lock_call(name: str) -> LockCall | None:
     """Return what a call does with a lock, if it is one that takes a lock."""
     for pattern, kind, side, does in _LOCKS:
         if match := re.fullmatch(pattern, name):
-            return LockCall(kind, match[1] if side else "", does)
+            return LockCall(kind, match[1] if side == "1" else side, does)
     return None
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Final, Literal
+
+#: What a section of RCU is called where a lock has its field.
+RCU: Final = "rcu_read_lock"
 
 #: A list of statements; those of an `If` or a `Loop` lie in it.
 Block = tuple["Stmt", ...]
@@ -33,7 +36,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock is taken: by `with self.FIELD:`, or of a side of it; with `got` it is only tried.
+    """A lock is taken: by `with self.FIELD:`, or of a side of it; with `got` it is only tried. RCU is no field.
 
     `line` is 0 if the function is entered with it held.
     """
@@ -46,6 +49,8 @@ class Lock:
     @property
     def taken(self) -> str:
         """Return what a `with` says."""
+        if self.field == RCU:
+            return f"{RCU}()"
         if self.got:
             return f"self.{self.field}.{f'try_{self.side}' if self.side else 'trylock'}() as {self.got}"
         return f"self.{self.field}{f'.{self.side}()' if self.side else ''}"

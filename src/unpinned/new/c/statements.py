@@ -35,11 +35,13 @@ if TYPE_CHECKING:
 
 _FORWARD: Final = frozenset(["preproc_ifdef", "preproc_if"])
 _JUNK: Final = frozenset([";", "{", "}", "comment", "preproc_call", "preproc_def", "#endif"])
+#: What a hook returns to the mm: its type, and what it is where all is well.
+_TOLD: Final[dict[str, tuple[Kind, str]]] = {"status": ("num", "0"), "told": ("bool", "True")}
 _ERROR: Final = re.compile(r"-\s*(E[A-Z0-9]+)")
 
 
 class Body(Effects):
-    """The body of one function; `returns` says what its plan's method gives: result, num, bool or nothing."""
+    """The body of one function; `returns` says what its method gives: result, status, told, num, bool or none."""
 
     def block(self) -> Block:
         """Return the complete body, with its locals set before anything else."""
@@ -219,9 +221,8 @@ class Body(Effects):
         name = self.file.text(called) if called is not None else ""
         given = args.named_children if args is not None else []
         inside = self._within(body)
-        if name == "scoped_guard" and len(given) > 1 and self.file.text(given[0]) in GUARDS:
-            kind, side = GUARDS[self.file.text(given[0])]
-            field = self.fields.object(self.file, given[1], kind, self.types)
+        kind, side = GUARDS.get(self.file.text(given[0]), ("", "")) if given else ("", "")
+        if name == "scoped_guard" and kind and (field := self._lock_field(kind, given[1:])):
             return self._said(Lock(field, side, line), *inside, Unlock(field, line))
         what = f"GAP line {line}: for each of {shortened(self.file.text(head))}"
         return self._said(Loop(f"for _{line} in {self._range()}", line, (*inside, Leave("continue", line)), what))
@@ -265,10 +266,10 @@ class Body(Effects):
         """Return a gap for statements; a lock that is taken or dropped in them is in doubt everywhere."""
         for call in walk(node):
             called, args = call.child_by_field_name("function"), call.child_by_field_name("arguments")
-            if call.type == "call_expression" and called is not None and args is not None and args.named_children:
+            if call.type == "call_expression" and called is not None and args is not None:
                 lock = lock_call(self.file.text(called))
-                if lock is not None:
-                    self.unsure.add(self.fields.object(self.file, args.named_children[0], lock.kind, self.types))
+                if lock is not None and (field := self._lock_field(lock.kind, args.named_children)):
+                    self.unsure.add(field)
         self.read += 1
         return (Gap(node.start_point[0] + 1, what),)
 
@@ -295,7 +296,13 @@ class Body(Effects):
             return "MAPPED", "" if understood else f"GAP line {line}: returns {shortened(text)}"
         if self.returns == "none":
             fails = text == "false" or error is not None
-            return "", f"GAP line {line}: it fails, and nothing may yet" if fails else ""
+            return "", f"GAP line {line}: it fails, and nobody asks" if fails else ""
+        if self.returns in _TOLD:
+            wanted, well = _TOLD[self.returns]
+            expr = self.expression(value) if value is not None else None
+            if expr is not None:
+                return as_kind(expr, wanted), ""
+            return well, f"GAP line {line}: returns {shortened(text)}" if value is not None else ""
         kind: Kind = "num" if self.returns == "num" else "bool"
         expr = self.expression(value) if value is not None else None
         if expr is not None:

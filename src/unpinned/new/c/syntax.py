@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from unpinned.errors import PlanError, UsageError
 from unpinned.new.c.normal import normalise
-from unpinned.new.c.primitives import TRANSLATES, lock_call
+from unpinned.new.c.primitives import INIT_WORK, TRANSLATES, lock_call
 from unpinned.plan.vocabulary import nearest
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 #: A source file larger than this is something else.
 _MOST_BYTES: Final = 5_000_000
-_TABLES: Final = {"mmu_notifier_ops": False, "mmu_interval_notifier_ops": True}
+_TABLES: Final = frozenset(["mmu_notifier_ops", "mmu_interval_notifier_ops"])
 #: How callbacks are called that another file hands to the notifiers.
 _BY_NAME: Final = {
     "invalidate_range_start": re.compile(r"\w*invalidate(?:_range)?_start"),
@@ -42,14 +42,18 @@ class Function:
 
 @dataclass(frozen=True)
 class Client:
-    """What the mm calls: callbacks by the name of their op. `interval` if they are of an interval notifier.
+    """What the mm calls: callbacks by the name of their op.
 
     `table` is the name of the ops table, empty if there is none, and the callbacks were taken by their names.
     """
 
     table: str
-    interval: bool
     callbacks: dict[str, str]
+
+    @property
+    def era(self) -> str:
+        """Return the era of the mm that calls them."""
+        return "2008" if "invalidate_page" in self.callbacks else "current"
 
 
 class CFile:
@@ -95,12 +99,12 @@ class CFile:
                 if pair.type == "init_declarator":
                     name, value = pair.child_by_field_name("declarator"), pair.child_by_field_name("value")
                     if name is not None and value is not None and value.type == "initializer_list":
-                        found.append(Client(self.text(name), _TABLES[struct], self._callbacks(value)))
+                        found.append(Client(self.text(name), self._callbacks(value)))
         if not found:
             named = {
                 op: name for op, like in _BY_NAME.items() for name in self.functions if like.fullmatch(name)
             }  # fmt: skip
-            found = [Client("", False, named)] if named else []
+            found = [Client("", named)] if named else []
         return tuple(found)
 
     def fault(self, name: str | None) -> tuple[Function | None, tuple[str, ...]]:
@@ -111,10 +115,41 @@ class CFile:
         likely = self._likely_faults()
         if name is None:
             return (self.functions[likely[0]] if likely else None), tuple(likely[1:])
+        return self.function(name, f"It may be: {', '.join(likely)}." if likely else ""), ()
+
+    def function(self, name: str, hint: str = "") -> Function:
+        """Return a function that the user has named.
+
+        :raises UsageError: if there is none of that name.
+        """
         if name not in self.functions:
-            hint = f"It may be: {', '.join(likely)}." if likely else "Name a function that is defined there."
+            hint = hint or "Name a function that is defined there."
             raise UsageError(f"{self.path} defines no function {name!r}{nearest(name, self.functions)}", hint=hint)
-        return self.functions[name], ()
+        return self.functions[name]
+
+    @cached_property
+    def works(self) -> dict[str, str]:
+        """Return the functions that work items run, by the names of the members that the items are."""
+        found = {}
+        for node in walk(self.root):
+            called, args = node.child_by_field_name("function"), node.child_by_field_name("arguments")
+            if node.type == "call_expression" and called is not None and args is not None:
+                given = [self.text(one) for one in args.named_children]
+                if INIT_WORK.fullmatch(self.text(called)) and len(given) > 1 and given[1] in self.functions:
+                    found[re.sub(r".*\W", "", given[0])] = given[1]
+        return found
+
+    @cached_property
+    def releases(self) -> dict[str, Node]:
+        """Return what kref_put() was given by the functions that it calls for the last reference."""
+        found = {}
+        for node in walk(self.root):
+            called, args = node.child_by_field_name("function"), node.child_by_field_name("arguments")
+            if node.type == "call_expression" and called is not None and args is not None:
+                given = args.named_children
+                if self.text(called) == "kref_put" and len(given) == 2:
+                    found[self.text(given[1]).lstrip("&")] = given[0]
+        return found
 
     def calls(self, node: Node) -> Iterator[str]:
         """Yield the names of the functions and macros that are called in a node."""

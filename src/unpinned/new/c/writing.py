@@ -12,7 +12,19 @@ from unpinned.new.c.fields import Fields
 from unpinned.new.c.shape import Block, Code, Gap, Goto, If, Label, Leave, Loop, Stmt, Unlock, With, falls_through
 from unpinned.plan.vocabulary import DRIVER_WORDS
 
-_ORDER: Final = ("SpinLock", "RwLock", "Mutex", "RwSem", "Counter", "Atomic", "Flag", "WaitQueue")
+_ORDER: Final = (
+    "SpinLock",
+    "RwLock",
+    "Mutex",
+    "RwSem",
+    "Counter",
+    "Atomic",
+    "Flag",
+    "WaitQueue",
+    "Object",
+    "Srcu",
+    "WorkItem",
+)
 #: What a refused statement is known by: it may stand in several places.
 Refused = dict[int, str]
 
@@ -40,15 +52,14 @@ class Line:
 
 
 def class_lines(
-    name: str, doc: str, attributes: tuple[str, ...], fields: Fields, methods: list[Method], core: str, refused: Refused
+    name: str, doc: str, attributes: list[str], fields: Fields, methods: list[Method], refused: Refused
 ) -> list[Line]:
     """Return the lines of a class; statements that were refused stand as gaps."""
     lines = [Line(f"class {name}(SecondaryMMU):"), Line(f'    """{doc}"""'), Line("")]
     lines += [Line(f"    {text}") for text in attributes]
     body = [line for method in methods for line in _method(method, refused)]
-    used = "\n".join(line.text for line in body) + core
+    used = "\n".join(line.text for line in body)
     lines += [Line(f"    {text}") for text in _fields(fields, used)]
-    lines += [Line(text) for text in core.splitlines()]
     return [*lines, *body]
 
 
