@@ -26,7 +26,7 @@ from unpinned.check.verdict import (
 )
 from unpinned.check.witness import Race
 from unpinned.ir.program import System
-from unpinned.mm.scenario import Scenario
+from unpinned.mm.scenario import OF_THREADS, Scenario
 from unpinned.mm.system import build, promises, rules, whole
 from unpinned.plan.reading.classes import PlanClass
 
@@ -54,7 +54,22 @@ UNWATCHED: Final = Watch()
 
 def ladder(plan: PlanClass) -> tuple[Rung, ...]:
     """Return the rungs for the operations that a plan admits, required ones first, from small to large."""
-    ops = plan.admitted
+    ops = tuple(op for op in plan.admitted if op != "exit")
+    required, later = _of_threads(plan, ops) if ops else ([], [])
+    if "exit" in plan.admitted:
+        required += [Scenario(1, 1, ("exit",))]
+        required += [Scenario(1, 1, (other, "exit")) for other in (*ops, *plan.own) if other not in OF_THREADS]
+        required += [Scenario(2, 1, ("exit",)), Scenario(1, 2, ("exit",))]
+    rungs = dict.fromkeys(required, True)
+    for scenario in later:
+        swapped = Scenario(scenario.vcpus, scenario.pages, scenario.ops[::-1])
+        if scenario not in rungs and swapped not in rungs:
+            rungs[scenario] = False
+    return tuple(Rung(scenario, needed) for scenario, needed in rungs.items())
+
+
+def _of_threads(plan: PlanClass, ops: tuple[str, ...]) -> tuple[list[Scenario], list[Scenario]]:
+    """Return the required scenarios, and the later ones, of operations that may run beside each other."""
     ranges = tuple(op for op in ops if op != "reclaim") or ops
     required = [Scenario(1, 1, (op,)) for op in ops]
     # Each operation of the client's own beside a fault, beside each of the mm's, and beside the others of its own.
@@ -83,12 +98,7 @@ def ladder(plan: PlanClass) -> tuple[Rung, ...]:
     later += [Scenario(2, 1, (name,)) for name in own]
     later += [Scenario(1, 2, (ops[0], name)) for name in own]
     later += [Scenario(2, 1, (ops[0], name)) for name in own]
-    rungs = dict.fromkeys(required, True)
-    for scenario in later:
-        swapped = Scenario(scenario.vcpus, scenario.pages, scenario.ops[::-1])
-        if scenario not in rungs and swapped not in rungs:
-            rungs[scenario] = False
-    return tuple(Rung(scenario, needed) for scenario, needed in rungs.items())
+    return required, later
 
 
 def climb(

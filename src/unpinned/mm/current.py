@@ -5,8 +5,8 @@ Plan language, model dialect: read by unpinned, never run. Source: the behaviour
 mm/rmap.c, mm/memory.c, mm/oom_kill.c), described in docs/model.md, which also says what is left out.
 """
 
-from unpinned.mm.primary import Primary
-from unpinned.plan.language import Counter, Flag, PerPage, RwSem, SpinLock, WaitQueue, page_range
+from unpinned.mm.core import Core
+from unpinned.plan.language import Counter, Flag, PerPage, RwSem, SpinLock, WaitQueue, all_pages, page_range
 from unpinned.plan.modelling import (
     NONE,
     PAGES,
@@ -22,7 +22,7 @@ from unpinned.plan.modelling import (
 )
 
 
-class MmCurrent(Primary):
+class MmCurrent(Core):
     """The mm whose methods may sleep where their caller may, and may refuse where it may not."""
 
     rmap_lock = PerPage(RwSem())  # reclaim, migration: held for reading over the walk of a page's rmap
@@ -61,7 +61,10 @@ class MmCurrent(Primary):
         if given("invalidate_range_start"):
             with atomic():
                 note("call invalidate_range_start()")
-            failed = self.client.invalidate_range_start(r)
+            if given("listed"):
+                failed = self.walk_start(r)
+            else:
+                failed = self.client.invalidate_range_start(r)
         return failed
 
     def end(self, r):
@@ -71,8 +74,15 @@ class MmCurrent(Primary):
         if given("invalidate_range_end"):
             with atomic():
                 note("call invalidate_range_end()")
-            self.client.invalidate_range_end(r)
+            self.tell_end(r)
         self.close(r)
+
+    def tell_end(self, r):
+        """Call invalidate_range_end()."""
+        if given("listed"):
+            self.walk_end(r)
+        else:
+            self.client.invalidate_range_end(r)
 
     def close(self, r):
         """Say that an invalidation is over."""
@@ -86,7 +96,10 @@ class MmCurrent(Primary):
         """Flush the CPU's TLB, and with it those that walk the CPU's page table: PTEs are clear, no page is freed."""
         if given("arch_invalidate_secondary_tlbs"):
             with self.pt_lock:
-                self.client.arch_invalidate_secondary_tlbs(r)
+                if given("listed"):
+                    self.walk_tlbs(r)
+                else:
+                    self.client.arch_invalidate_secondary_tlbs(r)
 
     # ---- interval notifiers: the client has one subscription, of all pages
 
@@ -114,6 +127,16 @@ class MmCurrent(Primary):
                 self.itree_seq += 1
         if last:
             self.itree_wait.wake_up()
+
+    def mmu_notifier_release(self):
+        """Tell all clients that the mm goes: the subscriptions first, which stay."""
+        if given("invalidate"):
+            failed = self.itree_start(all_pages())
+            with atomic():
+                note("the subscriptions have been told")
+                check("balance", failed == 0, "the client refuses an invalidation that may wait for it")
+            self.itree_end()
+        super().mmu_notifier_release()
 
     def mmu_interval_read_begin(self):
         """Return the subscription's sequence when no invalidation of it runs; may sleep."""
@@ -316,5 +339,5 @@ class MmCurrent(Primary):
         failed = self.call_start(r)
         if given("invalidate_range_end"):
             if failed != 0:
-                self.client.invalidate_range_end(r)
+                self.tell_end(r)
         return failed

@@ -6,12 +6,12 @@ of the methods as posted in v13 patch 1 (docs/model.md says what is left out). A
 is cleared and before it is freed.
 """
 
-from unpinned.mm.primary import Primary
+from unpinned.mm.core import Core
 from unpinned.plan.language import PerPage, SpinLock
-from unpinned.plan.modelling import NONE, PAGES, atomic, choose, cover, note
+from unpinned.plan.modelling import NONE, PAGES, atomic, choose, cover, given, note
 
 
-class Mm2008(Primary):
+class Mm2008(Core):
     """The mm with `invalidate_page`, and methods that return nothing."""
 
     rmap_lock = PerPage(SpinLock())  # the anon_vma lock; reclaim walks the rmap of a page under it (system.py: flavour)
@@ -22,13 +22,19 @@ class Mm2008(Primary):
             note("call invalidate_range_start()")
             for gfn in r:
                 self.open[gfn] += 1
-        self.client.invalidate_range_start(r)
+        if given("listed"):
+            self.walk_start(r)
+        else:
+            self.client.invalidate_range_start(r)
 
     def end(self, r):
         """Close a range."""
         with atomic():
             note("call invalidate_range_end()")
-        self.client.invalidate_range_end(r)
+        if given("listed"):
+            self.walk_end(r)
+        else:
+            self.client.invalidate_range_end(r)
         with atomic():
             note("invalidate_range_end() has returned")
             cover("rule:coherence")
@@ -59,7 +65,10 @@ class Mm2008(Primary):
                 if page != NONE:
                     with atomic():
                         note("call invalidate_page()")
-                    self.client.invalidate_page(gfn)
+                    if given("listed"):
+                        self.walk_page(gfn)
+                    else:
+                        self.client.invalidate_page(gfn)
                     with atomic():
                         note("invalidate_page() has returned")
                         cover("rule:coherence")

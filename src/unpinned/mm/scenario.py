@@ -5,12 +5,15 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Final
 
 from unpinned.errors import UsageError
 from unpinned.plan.vocabulary import OPERATIONS
 
 #: More than these make no sense in a search, and would not fit the model's fields.
 MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4
+#: What threads of the process do: the mm exits once, after the last of them.
+OF_THREADS: Final = ("zap", "munmap", "fork", "cow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Operation:
         :raises UsageError: if it could be neither, or is aimed at no page among `pages`.
         """
         name, at, page = text.partition("@")
+        if name == "exit" and at:
+            raise UsageError(f"{text!r}: the mm exits as a whole", hint="Write exit.")
         if name not in OPERATIONS and at:
             what = f"{text!r}: only an operation of the mm is aimed at a page"
             raise UsageError(what, hint=f"Those are: {', '.join(OPERATIONS)}.")
@@ -61,8 +66,11 @@ class Scenario:
                 raise UsageError(f"{value} {what} cannot be searched", hint=f"Take 1 to {most}.")
         if not len(self.ops) <= MAX_OPS:
             raise UsageError(f"{len(self.ops)} mm operations cannot be searched", hint=f"Take up to {MAX_OPS}.")
-        for op in self.ops:
-            Operation.read(op, self.pages)
+        names = [Operation.read(op, self.pages).name for op in self.ops]
+        if "exit" in names and (names.count("exit") > 1 or not set(names).isdisjoint(OF_THREADS)):
+            what = "exit comes once, when no thread of the process is left"
+            hint = f"Leave out {', '.join(OF_THREADS)}, which are done by its threads, and all but one exit."
+            raise UsageError(what, hint=hint)
 
     @property
     def operations(self) -> tuple[Operation, ...]:
@@ -74,7 +82,7 @@ class Scenario:
         """Return how many frames are enough: one a page, and one for each time that a page can be faulted in again.
 
         That is once for each page after a zap or the OOM reaper, once for the page after a reclaim or a migration, and
-        never after a munmap or an operation of the client's own, for neither frees a page that can be faulted in
+        never after a munmap, an exit or an operation of the client's own, for none frees a page that can be faulted in
         again. A fork lets each page be copied once.
         """
         again = {"zap": self.pages, "oom_reap": self.pages, "fork": self.pages, "reclaim": 1, "migrate": 1}

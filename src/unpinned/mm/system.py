@@ -27,6 +27,7 @@ from unpinned.plan.vocabulary import ERA_HOOKS, ERA_OPERATIONS
 #: What a plan calls as its own -> the component and method that do it.
 BUILTINS = {
     "get_user_page": ("mm", "get_user_page"),
+    "mmu_notifier_unregister": ("mm", "mmu_notifier_unregister"),
     "put_page": ("mm", "put_page"),
     "tfh_read": ("hw", "tfh_read"),
     "tfh_write_restart": ("hw", "tfh_write_restart"),
@@ -97,7 +98,7 @@ def parts(plan: PlanClass, ops: frozenset[str] = frozenset()) -> dict[str, Compo
     return {
         "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),
         "hw": Component("hw", "hw", _without(_model("secondary", "Secondary"), given), model=True, given=given),
-        "mm": Component("mm", "mm", _without(_mm(plan.era, plan.flavour), given), model=True, given=given),
+        "mm": Component("mm", "mm", _without(_mm(plan.era, plan.flavour, plan.core), given), model=True, given=given),
     }
 
 
@@ -123,8 +124,12 @@ _NEEDED_FOR: Final = {
     "itree_lock": "invalidate",
     "itree_seq": "invalidate",
     "itree_wait": "invalidate",
+    "left": "mmu_notifier_unregister",
+    "linked": "listed",
+    "list_lock": "listed",
     "missed": "tfh_read",
     "shared": "fork",
+    "srcu": "listed",
     "sub_seq": "invalidate",
     "zapped": "pinned",
 }
@@ -139,8 +144,18 @@ def _without(model: PlanClass, given: frozenset[str]) -> PlanClass:
 
 def _given(plan: PlanClass, ops: frozenset[str]) -> frozenset[str]:
     """Return what models ask for by given(): hooks and calls of the plan, and the operations that run."""
-    calls = {name for method in plan.methods.values() for name, _ in method_calls(method.node)}
-    return frozenset(plan.methods) | calls | {plan.sptes} | ops
+    calls = _calls(plan)
+    words = {*plan.methods, *calls, *ops, plan.sptes}
+    if "mmu_notifier_unregister" in calls or "exit" in ops:
+        words.add("listed")
+    if "mmu_notifier_unregister" in calls and not ops.isdisjoint(plan.own):
+        words.add("closing")
+    return frozenset(words)
+
+
+def _calls(plan: PlanClass) -> frozenset[str]:
+    """Return the names of all that the methods of a plan call."""
+    return frozenset(name for method in plan.methods.values() for name, _ in method_calls(method.node))
 
 
 def whole(plan: PlanClass) -> tuple[System, ...]:
@@ -150,8 +165,10 @@ def whole(plan: PlanClass) -> tuple[System, ...]:
 
     :raises PlanError: for whatever the plan does that is not in the language.
     """
-    ops = (*plan.admitted, *plan.own)
-    return tuple(build(plan, Scenario(1, 1, ops[i : i + MAX_OPS])) for i in range(0, len(ops), MAX_OPS))
+    ops = (*(op for op in plan.admitted if op != "exit"), *plan.own)
+    together = [ops[i : i + MAX_OPS] for i in range(0, len(ops), MAX_OPS)]
+    together += [("exit",)] * ("exit" in plan.admitted)
+    return tuple(build(plan, Scenario(1, 1, some)) for some in together)
 
 
 def refuse_unknown(plan: PlanClass, scenario: Scenario) -> None:
@@ -172,9 +189,10 @@ def promises(plan: PlanClass) -> frozenset[str]:
 
 
 def rules(plan: PlanClass) -> tuple[str, ...]:
-    """Return the rules that a plan could break: `lifetime` only where it has an object."""
+    """Return the rules that a plan could break: `lifetime` only where it has an object, or unregisters."""
     objects = any(decl.kind == "Object" for decl in plan.fields.values())
-    return tuple(rule for rule in RULES if rule != "lifetime" or objects)
+    unregisters = "mmu_notifier_unregister" in _calls(plan)
+    return tuple(rule for rule in RULES if rule != "lifetime" or objects or unregisters)
 
 
 def null_ops(plan: PlanClass) -> tuple[str, ...]:
@@ -187,14 +205,18 @@ def null_ops(plan: PlanClass) -> tuple[str, ...]:
 
 
 @cache
-def _mm(era: str, flavour: str) -> PlanClass:
-    """Return the mm of an era.
+def _mm(era: str, flavour: str, core: str) -> PlanClass:
+    """Return the mm of an era, with the core of the notifiers that a plan asks for.
 
     That of 2008 has the locks of its reverse map in a flavour: anon_vma's was a spinlock, and then slept (3.0).
     """
+    mm = _model("current", "MmCurrent") if era == "current" else _model("mm2008", "Mm2008")
+    if core != "current":
+        other = _model("cores", f"Core{core}")
+        before = {name: method for name, method in other.methods.items() if method.owner in other.lineage[:-2]}
+        mm = replace(mm, methods=mm.methods | before)
     if era == "current":
-        return _model("current", "MmCurrent")
-    mm = _model("mm2008", "Mm2008")
+        return mm
     if flavour == "spinning":
         return mm
     lock = mm.fields["rmap_lock"]

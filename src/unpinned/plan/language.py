@@ -476,6 +476,10 @@ class SecondaryMMU:
         """Note in the subscription that an invalidation has begun: one step, under the same lock."""
         never_run("mmu_interval_set_seq()")
 
+    def mmu_notifier_unregister(self) -> None:
+        """Release the client, take it off the list of the mm's notifiers, and wait until nobody is calling it."""
+        never_run("mmu_notifier_unregister()")
+
     def flush(self, r: GfnRange | Gfn | None = None) -> None:
         """Flush a range, a page or everything from the secondary TLB of every vCPU."""
         never_run("flush()")

@@ -25,6 +25,7 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "invalidate_page": ("gfn",),
     "invalidate": ("r", "cur_seq"),
     "arch_invalidate_secondary_tlbs": ("r",),
+    "release": (),
 }
 #: The hooks that one era alone has.
 ERA_HOOKS: Final[dict[str, tuple[str, ...]]] = {
@@ -43,7 +44,6 @@ LATER_HOOKS: Final = frozenset(
         "free_notifier",
         "invalidate_page_before",
         "invalidate_range",
-        "release",
         "test_young",
     ]
 )
@@ -57,6 +57,7 @@ MM_CALLS: Final = frozenset(
         "mmu_interval_read_begin",
         "mmu_interval_read_retry",
         "mmu_interval_set_seq",
+        "mmu_notifier_unregister",
         "put_page",
         "tfh_read",
         "tfh_write_restart",
@@ -66,16 +67,18 @@ MM_CALLS: Final = frozenset(
 )
 
 #: The class attributes by which a plan says what it is.
-ATTRIBUTES: Final = frozenset(["era", "flavour", "operations", "own", "promises", "sptes", "waive"])
+ATTRIBUTES: Final = frozenset(["core", "era", "flavour", "operations", "own", "promises", "sptes", "waive"])
 ERAS: Final = ("2008", "current")
+#: How the core of the notifiers releases a client and takes it off its list: today, and as a commit, or the year, left it.
+CORES: Final = ("current", "2008", "3ad3d901bbcf", "751efd8610d3")
 #: How the mm holds the locks of its reverse map while it calls a plan: they spin, or they sleep.
 FLAVOURS: Final = ("spinning", "sleeping")
 #: Where the hardware finds translations: in sptes, in sptes that own references, in the CPU's page table.
 SPTES: Final = ("own", "pinned", "cpu")
 #: What the mm may do, by era, in the order of a ladder.
 ERA_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
-    "2008": ("zap", "munmap", "reclaim"),
-    "current": ("zap", "munmap", "reclaim", "migrate", "fork", "cow", "oom_reap"),
+    "2008": ("zap", "munmap", "reclaim", "exit"),
+    "current": ("zap", "munmap", "reclaim", "migrate", "fork", "cow", "oom_reap", "exit"),
 }
 OPERATIONS: Final = tuple(dict.fromkeys(op for ops in ERA_OPERATIONS.values() for op in ops))
 

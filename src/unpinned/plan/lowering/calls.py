@@ -26,6 +26,7 @@ HOOK_TYPES: Final = {
     "invalidate_page": ("gfn",),
     "invalidate": ("range", "int"),
     "arch_invalidate_secondary_tlbs": ("range",),
+    "release": (),
 }
 #: What a hook returns that may return something, and what it means if it returns nothing.
 HOOK_RESULTS: Final = {"invalidate_range_start": Val("int", (Const(0),)), "invalidate": Val("bool", (TRUE,))}
@@ -39,6 +40,7 @@ BUILTIN_TYPES: Final = {
     "mmu_interval_read_begin": (),
     "mmu_interval_read_retry": ("int",),
     "mmu_interval_set_seq": ("int",),
+    "mmu_notifier_unregister": (),
     "zap": ("span",),
     "zap_sptes": ("span",),
     "flush": ("span",),

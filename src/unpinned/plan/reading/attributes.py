@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from unpinned.ir.rules import LINTS, RULES
 from unpinned.plan.reading.source import Source
-from unpinned.plan.vocabulary import ERAS, FLAVOURS, HOOKS, LATER_HOOKS, MM_CALLS, OPERATIONS, SPTES, nearest
+from unpinned.plan.vocabulary import CORES, ERAS, FLAVOURS, HOOKS, LATER_HOOKS, MM_CALLS, OPERATIONS, SPTES, nearest
 
 Value = str | tuple[str, ...] | dict[str, str]
 
@@ -20,6 +20,8 @@ def read_attribute(source: Source, name: str, value: ast.expr) -> Value:
     """
     if name == "era":
         return _era(source, value)
+    if name == "core":
+        return _known(source, value, "core", CORES, f"There are: {', '.join(CORES)}. Leave it out for today's.")
     if name == "flavour":
         return _known(source, value, "flavour", FLAVOURS, "Write `flavour = 'sleeping'`, or leave it out.")
     if name == "sptes":

@@ -55,6 +55,7 @@ class PlanClass:
     promises: tuple[str, ...] | None
     waive: dict[str, str]
     own: tuple[str, ...] = ()
+    core: str = "current"
 
     @property
     def alone(self) -> frozenset[str]:
@@ -63,8 +64,14 @@ class PlanClass:
 
     @property
     def admitted(self) -> tuple[str, ...]:
-        """Return the operations that the mm may do to the plan, in the order of its era."""
-        return tuple(op for op in ERA_OPERATIONS[self.era] if self.operations is None or op in self.operations)
+        """Return the operations that the mm may do to the plan, in the order of its era.
+
+        Unless it says so, it is for a plan with `release` alone that the mm exits.
+        """
+        ops = self.operations
+        if ops is None:
+            ops = tuple(op for op in ERA_OPERATIONS[self.era] if op != "exit" or "release" in self.methods)
+        return tuple(op for op in ERA_OPERATIONS[self.era] if op in ops)
 
 
 def unjudged(plan: PlanClass) -> tuple[str, ...]:
@@ -151,7 +158,7 @@ def _resolve(defined: ClassDef, *, model: bool) -> PlanClass:
     flavour = attributes.get("flavour", "spinning")
     waive, sptes = attributes.get("waive", {}), attributes.get("sptes", "own")
     operations, promises = attributes.get("operations"), attributes.get("promises")
-    own = attributes.get("own", ())
+    own, core = attributes.get("own", ()), attributes.get("core", "current")
     return PlanClass(
         name=defined.name,
         source=defined.source,
@@ -168,6 +175,7 @@ def _resolve(defined: ClassDef, *, model: bool) -> PlanClass:
         promises=promises if isinstance(promises, tuple) else None,
         waive=waive if isinstance(waive, dict) else {},
         own=own if isinstance(own, tuple) else (),
+        core=core if isinstance(core, str) else "current",
     )
 
 
