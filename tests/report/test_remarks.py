@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from support.command import KVM2008
+from support.command import KVM2008, ROOT, WIDTH
 
 from unpinned import api
 from unpinned.check.verdict import PlanResult, Rung, RungResult, Verdict
@@ -63,3 +64,31 @@ def test_why_a_rule_was_not_looked_for() -> None:
     text = told(undecided(MEMORY, unsearched={"leak": MEMORY, "deadlock": TIME, "progress": MEMORY}))
     assert f"not looked for leak, progress (not promised; {MEMORY})" in text
     assert "not looked for deadlock (not promised; the time was up)" in text
+
+
+# ---- columns
+
+
+def lines_of(path: Path, name: str, scenario: Scenario) -> list[str]:
+    """Return the lines of the report on one scenario, which are no longer than a mail's, but that of a token."""
+    (plan,) = api.plans(path, name)
+    lines = api.report(api.check_plan(plan, scenario=scenario)).splitlines()
+    assert not [line for line in lines if len(line) > WIDTH and not line.endswith(" \\")]
+    return lines
+
+
+def test_why_a_race_is_no_violation_goes_on_below() -> None:
+    drivers = ROOT / "src/unpinned/drivers"
+    lines = lines_of(drivers / "xpmem.py", "Xpmem", Scenario(1, 1, ("zap",)))
+    first = lines.index(" no violation: a fault may map a pinned page after end that the mm has")
+    assert lines[first + 1] == "               taken away"
+
+
+def test_two_long_methods_stand_on_two_lines() -> None:
+    late = Path("gallery/flush-after-unlock/broken.py")
+    lines = lines_of(late, "Kvm", Scenario(1, 1, ("zap", "zap")))
+    assert lines[:3] == [
+        "BUG: unpinned: flush-before-free in invalidate_range_start() /",
+        "     invalidate_range_start()",
+        "",
+    ]

@@ -56,7 +56,7 @@ def plan_block(
     lines += _remarks(result, verbose)
     for timeline in timelines:
         reason = plan.waive.get(timeline.rule, "the plan does not promise it")
-        lines += ["", *race_lines(timeline, "NOTE", verbose, replay), f" no violation: {reason}"]
+        lines += ["", *race_lines(timeline, "NOTE", verbose, replay), *wrapped(" no violation: ", reason)]
     if lints:
         lines += [*([""] if lines[-1] else []), *lints, ""]
     observation = observation_line(result)
@@ -100,7 +100,8 @@ def race_lines(timeline: Timeline, word: str, verbose: bool, replay: str = "repl
     """Return the lines of a race; `word` is BUG, or NOTE where the plan does not promise the rule."""
     race, plan = timeline.race, timeline.plan
     where = " / ".join(f"{method}()" if method != "guest" else "guest" for method in timeline.where)
-    lines = [f"{word}: unpinned: {timeline.rule}" + (f" in {where}" if where else ""), ""]
+    first = f"{word}: unpinned: {timeline.rule}" + (f" in {where}" if where else "")
+    lines = [*textwrap.wrap(first, WIDTH, subsequent_indent=" " * 5, break_on_hyphens=False), ""]
     lines += head_lines(f"{plan.pos.file}:{plan.pos.line} {plan.name}", f"memory model SC   {timeline.scenario}")
     lines += wrapped(" rule  ", timeline.sentence)
     if race.also:
