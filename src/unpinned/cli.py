@@ -109,6 +109,7 @@ def check(
     vcpus: int | None,
     pages: int | None,
     ops: str | None,
+    cpus: int | None,
     plan: str | None,
     seconds: float,
     required: bool,
@@ -132,7 +133,7 @@ def check(
     options = api.Options(engine, cores, size, reductions == "all", seed, folder, resume, note)
     if options.is_slow:
         options.warn_of_slowness()
-    choice = Choice(vcpus, pages, ops)
+    choice = Choice(vcpus, pages, ops, cpus)
     results: list[PlanResult] = []
     errors: list[UnpinnedError] = []
     with following() as watch:
@@ -346,6 +347,7 @@ def export(
     vcpus: int | None,
     pages: int | None,
     ops: str | None,
+    cpus: int | None,
     plan: str | None,
     output: str | None,
 ) -> None:
@@ -354,7 +356,7 @@ def export(
     Exit status: 0, or 2 for a plan or usage error.
     """
     del promela  # there is one format; the option names it
-    choice = Choice(vcpus, pages, ops)
+    choice = Choice(vcpus, pages, ops, cpus)
     text = api.export_promela(file, plan, choice.of(api.one_plan(file, plan)))
     deliver(text, output)
 

@@ -59,6 +59,7 @@ def scenario_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help=f"The mm operations beside it: {', '.join(OPERATIONS)} (zap@0: on page 0 only), "
             "or the plan's own; or none.",
         ),
+        click.option("--cpus", type=int, metavar="N", help="Let all tasks share N CPUs (default: each has its own)."),
         click.option("--pages", type=int, metavar="N", help="So many pages (default 1)."),
         click.option("--vcpus", type=int, metavar="N", help="So many vCPUs (default 1)."),
         plan_option,
@@ -83,20 +84,21 @@ class Choice:
     vcpus: int | None
     pages: int | None
     ops: str | None
+    cpus: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse at once what no plan could have."""
         if self.ops is not None and not self.ops.strip():
             raise UsageError("--ops names no operation", hint="Write --ops none for a scenario without one.")
-        Scenario(self._or(self.vcpus, 1), self._or(self.pages, 1), self._ops())
+        Scenario(self._or(self.vcpus, 1), self._or(self.pages, 1), self._ops(), self.cpus)
 
     def of(self, plan: PlanClass) -> Scenario | None:
         """Return the scenario for a plan, or None for its ladder."""
-        if (self.vcpus, self.pages, self.ops) == (None, None, None):
+        if (self.vcpus, self.pages, self.ops, self.cpus) == (None, None, None, None):
             return None
         first = ladder(plan)[0].scenario
         ops = first.ops if self.ops is None else self._ops()
-        return Scenario(self._or(self.vcpus, first.vcpus), self._or(self.pages, first.pages), ops)
+        return Scenario(self._or(self.vcpus, first.vcpus), self._or(self.pages, first.pages), ops, self.cpus)
 
     def _ops(self) -> tuple[str, ...]:
         words = "" if self.ops in (None, "none") else str(self.ops)

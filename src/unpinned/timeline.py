@@ -18,6 +18,7 @@ from unpinned.ir.interp import Broke, Event, Outcome, Read, Said, Stored, outcom
 from unpinned.ir.layout import initial, layout
 from unpinned.ir.program import LOCK_TYPES, Shared, Step, System, Thread, Var, Wait, leaves, reads
 from unpinned.ir.rules import RULES
+from unpinned.mm.cpus import RUNNING
 from unpinned.mm.scenario import Scenario
 from unpinned.plan.lowering.values import RESULTS
 from unpinned.plan.reading.classes import PlanClass
@@ -168,6 +169,8 @@ class _Teller:
                 case Read():
                     read = event
                     parts.append(f"{self.element(event.var, event.index)} is {self.value(event.var, event.value)}")
+                case Stored(var, True) if var == RUNNING:
+                    pass
                 case Stored(var, True, index, old, new):
                     read = None
                     parts.append(self.change(self.shared[var], index, old, new))
@@ -225,9 +228,14 @@ def _method(step: Step, thread: Thread) -> str:
 def _heading(thread: int, system: System, rows: Sequence[Row]) -> str:
     """Return the heading of a CPU's column: what it runs."""
     if system.threads[thread].kind != "vcpu":
-        return f"CPU{thread} - {system.threads[thread].name}()"
+        return f"{_called(thread, system)} - {system.threads[thread].name}()"
     methods = [row.method for row in rows if row.cpu == thread]
-    return f"CPU{thread} - {'page_fault()' if 'page_fault' in methods else 'guest'}"
+    return f"{_called(thread, system)} - {'page_fault()' if 'page_fault' in methods else 'guest'}"
+
+
+def _called(thread: int, system: System) -> str:
+    """Return what a thread is called: by its CPU, or a task, if tasks share CPUs."""
+    return f"{'task' if any(var.name == RUNNING for var in system.shared) else 'CPU'}{thread}"
 
 
 def _where(rows: Sequence[Row], race: Race) -> tuple[str, ...]:
@@ -249,7 +257,7 @@ def _message(race: Race, run: Sequence[Outcome], teller: _Teller) -> tuple[str, 
         return broke.check.text, _conflict(broke, run)
     if race.cycle is not None and race.stuck is not None:
         name = race.system.threads[race.stuck].name
-        return f"CPU{race.stuck} goes round for ever, and {name}() can never end", None
+        return f"{_called(race.stuck, race.system)} goes round for ever, and {name}() can never end", None
     if race.cycle is not None:
         return "no fault completes in this cycle, and the mm is at rest", None
     return _waiting(race, run, teller), None
@@ -270,7 +278,7 @@ def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
     """Return in words who waits for what at the end of a deadlock, who holds it, and what that one waits for."""
     system = race.system
     end = run[-1].state if run else initial(teller.lay)
-    locks = {var.name for var in system.shared if var.type in LOCK_TYPES or var.type in _WAITED}
+    locks = {var.name for var in system.shared if var.type in LOCK_TYPES or var.type in _WAITED or var.name == RUNNING}
     waiting = {
         t: _waited_for(thread.steps[teller.places[t]], locks)
         for t, thread in enumerate(system.threads)
@@ -285,14 +293,16 @@ def _waiting(race: Race, run: Sequence[Outcome], teller: _Teller) -> str:
             if teller.places[o] < len(other.steps) and set(waiting[t]) & set(other.steps[teller.places[o]].held)
         ]
         shown = " and ".join(_waited(teller.shared[name]) for name in waiting[t]) or "something that never comes"
-        by = " and ".join("itself" if o == t else f"CPU{o}" for o in held_by)
-        parts.append(f"CPU{t} waits for {shown}" + (f", held by {by}" if by else ""))
+        by = " and ".join("itself" if o == t else _called(o, system) for o in held_by)
+        parts.append(f"{_called(t, system)} waits for {shown}" + (f", held by {by}" if by else ""))
         ahead += [o for o in held_by if o in waiting and o not in ahead]
     return "; ".join(parts)
 
 
 def _waited(var: Var) -> str:
     """Return the words for a lock or a wait queue that a CPU waits for."""
+    if var.name == RUNNING:
+        return "a CPU"
     name = var.name.split(".", 1)[1]
     return _WAITED.get(var.type, "{name}").format(name=name)
 

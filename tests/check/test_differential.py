@@ -419,7 +419,7 @@ def test_deadlock_and_progress_are_as_defined(name: str) -> None:
     same_graph_rules(searched(name))
 
 
-@pytest.mark.parametrize(("path", "plan", "beside"), judged(*CLIENTS), ids=lambda at: getattr(at, "stem", at))
+@pytest.mark.parametrize(("path", "plan", "beside"), judged(*CLIENTS, "tasks"), ids=lambda at: getattr(at, "stem", at))
 def test_deadlock_and_progress_of_clients_are_as_defined(path: Path, plan: str, beside: str) -> None:
     graph = search(path, plan, beside)
     if len(graph.states) < 12_000:

@@ -378,7 +378,7 @@ PLAN = {
     "lints",
 }  # fmt: skip
 RUNG = {"bounds", "required", "verdict", "property", "states", "depth", "why_undecided", "notes"}
-BOUNDS = {"vcpus", "pages", "frames", "ops"}
+BOUNDS = {"vcpus", "pages", "frames", "ops", "cpus"}
 RACE = {
     "property", "also", "sentence", "message", "in", "bounds", "cpus", "steps", "conflict", "cycle",
     "context_switches", "shortest", "violating_states", "states", "token",
@@ -437,7 +437,7 @@ def test_data_of_a_race() -> None:
     assert f" ==> step {len(race['steps'])}: " in text
     assert f"conflicts with step {race['conflict']}\n" in text
     assert race["shortest"] is True
-    assert race["bounds"] == {"vcpus": 1, "pages": 1, "frames": 2, "ops": ["zap"]}
+    assert race["bounds"] == {"vcpus": 1, "pages": 1, "frames": 2, "ops": ["zap"], "cpus": None}
     assert race["token"] in text
     assert [step["text"] for step in race["steps"] if step["step"] in {row.number for row in rows(text)}]
 

@@ -150,3 +150,20 @@ def test_a_checkpoint_that_cannot_be_written_without_llvmlite_is_said(tmp_path):
     ran = without(tmp_path, MISSING, *SMALL, "--checkpoint", tmp_path / "kept")
     assert ran.code == 0
     assert "Nothing is written to the folder of --checkpoint" in ran.err
+
+
+def test_tasks_on_one_cpu() -> None:
+    run = unpinned("check", "tests/plans/tasks.py", "--plan", "Spins", "--ops", "zap", "--cpus", "1")
+    assert run.code == 1
+    assert "1 vCPU, 1 page, zap on 1 CPU" in run.out
+    assert "task0 - " in run.out
+    assert "task1 waits for a CPU" in run.out
+    assert "running" not in run.out
+    token = " ".join(run.out.split("unpinned replay \\\n")[1].split()).split(" ")[0]
+    again = unpinned("replay", token, "tests/plans/tasks.py")
+    assert (again.code, "task1 waits for a CPU" in again.out) == (1, True)
+
+
+def test_no_cpu_at_all() -> None:
+    run = unpinned("check", "tests/plans/tasks.py", "--plan", "Spins", "--cpus", "0")
+    assert (run.code, "tasks cannot share 0 CPUs" in run.err, "Take 1 to 8" in run.err) == (2, True, True)

@@ -423,7 +423,7 @@ def test_every_key_of_the_data_is_documented_and_every_documented_key_is_there(t
     seen: dict[str, dict[str, set[type]]] = {}
     calls = [
         (drivers, "Kvm2008Posted", {"required_only": True}),
-        (drivers, "Kvm2008", {"scenario": Scenario(1, 1, ("zap",))}),
+        (drivers, "Kvm2008", {"scenario": Scenario(1, 1, ("zap",), 1)}),
         (tmp_path / "full.py", "Waives", {"scenario": Scenario(1, 1, ("zap",))}),
         (tmp_path / "full.py", "Narrow", {"scenario": Scenario(1, 1, ("reclaim", "reclaim"))}),
         (ROOT / "tests" / "plans" / "progress.py", "NeverMaps", {"scenario": Scenario(1, 1, ())}),

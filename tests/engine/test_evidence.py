@@ -57,7 +57,9 @@ def test_the_engines_agree_on_every_plan_of_the_repository(plan, op):
     assert same_evidence(build(plan, scenario(f"1:1:{op}")))
 
 
-@pytest.mark.parametrize(("path", "name", "beside"), judged(*CLIENTS), ids=lambda value: getattr(value, "stem", value))
+@pytest.mark.parametrize(
+    ("path", "name", "beside"), judged(*CLIENTS, "tasks"), ids=lambda value: getattr(value, "stem", value)
+)
 def test_the_engines_agree_on_clients(path, name, beside):
     (plan,) = api.plans(path, name)
     assert same_evidence(build(plan, scenario(beside)))

@@ -70,7 +70,9 @@ def test_spin_agrees_on_the_mm_of_today(plan: str, op: str, tmp_path: Path) -> N
 
 
 @requires_spin
-@pytest.mark.parametrize(("path", "name", "beside"), judged(*CLIENTS), ids=lambda value: getattr(value, "stem", value))
+@pytest.mark.parametrize(
+    ("path", "name", "beside"), judged(*CLIENTS, "tasks"), ids=lambda value: getattr(value, "stem", value)
+)
 def test_spin_agrees_on_clients(path: Path, name: str, beside: str, tmp_path: Path) -> None:
     (plan,) = (plan for plan in read_plans(path) if plan.name == name)
     scenario = read_scenario(beside)

@@ -484,6 +484,7 @@ BOTH = [
     ("§smp_mb(gfn)", "takes 0 arguments, not 1", "smp_mb()"),
     ("§rcu_read_lock()", "is a block", "with rcu_read_lock():"),
     ("§rcu_read_unlock()", "`rcu_read_unlock()`", "with rcu_read_lock():"),
+    ("§cond_resched(1)", "takes 0 arguments, not 1", ""),
     ("§synchronize_rcu(1)", "takes 0 arguments, not 1", ""),
     ("§synchronize_srcu(x)", "`synchronize_srcu()`", "self.srcu.synchronize()"),
     ("§wait_event(gfn)", "`wait_event()`", "self.queue.wait_event(COND)"),

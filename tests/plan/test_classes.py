@@ -369,6 +369,7 @@ def test_a_plan_that_is_run_says_so(tmp_path, monkeypatch):
         kvm.work.cancel_sync,
         language.rcu_read_lock,
         language.synchronize_rcu,
+        language.cond_resched,
         language.all_pages,
         lambda: language.READ_ONCE(1),
         lambda: language.WRITE_ONCE(1, 2),

@@ -779,6 +779,7 @@ def _class(life: Life, text: str, name: str) -> Any:
     words |= {"Atomic": _Atomic, "RwLock": _Sides, "RwSem": _Sides, "WaitQueue": _Queue}
     words |= {"Object": _Object, "Srcu": _Srcu, "WorkItem": _Work}
     words["rcu_read_lock"] = lambda: _Section(life, "rcu.readers")
+    words["cond_resched"] = lambda: None  # a step that does nothing
     words["synchronize_rcu"] = lambda: life.grace_period("rcu.readers")
     words |= {word: word for word in ("REPLAY", "MAPPED", "FAULT")}
     words |= dict.fromkeys(("READ_ONCE", "smp_load_acquire"), lambda value: value)

@@ -44,9 +44,10 @@ def judged(*files: str) -> list[tuple[Path, str, str]]:
 
 
 def scenario(text: str) -> Scenario:
-    """Read "2:1:zap+reclaim": vCPUs, pages, operations (there may be none)."""
+    """Read "2:1:zap+reclaim/1": vCPUs, pages, operations (there may be none), and CPUs, if tasks share them."""
     vcpus, pages, ops = text.split(":")
-    return Scenario(int(vcpus), int(pages), tuple(ops.split("+")) if ops else ())
+    ops, _, cpus = ops.partition("/")
+    return Scenario(int(vcpus), int(pages), tuple(ops.split("+")) if ops else (), int(cpus) if cpus else None)
 
 
 def search(path: Path, name: str, beside: str) -> Graph:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Write and read the token of a race: plan, scenario, digest of the system, and schedule.
 
-"Kvm2008Posted:1.1.zap:stale-use:5f0c2a91be:0c1-0x14-1x20-0x1": the plan's name; vCPUs, pages and operations; the rule
-that is broken; the digest of the lowered system (ir/digest.py); the schedule (witness.py). With the plan file it
-suffices to take the same steps again on any machine.
+"Kvm2008Posted:1.1.zap:stale-use:5f0c2a91be:0c1-0x14-1x20-0x1": the plan's name; vCPUs, pages and operations, and
+"/1" if they share one CPU; the rule that is broken; the digest of the lowered system (ir/digest.py); the schedule
+(witness.py). With the plan file it suffices to take the same steps again on any machine.
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ class Token:
 def write_token(plan: PlanClass, scenario: Scenario, race: Race) -> str:
     """Return the token of a race."""
     where = ".".join([str(scenario.vcpus), str(scenario.pages), *scenario.ops])
+    if scenario.cpus is not None:
+        where += f"/{scenario.cpus}"
     return f"{plan.name}:{where}:{race.rule}:{_digest(plan, race.system)}:{write_schedule(race.schedule, race.cycle)}"
 
 
@@ -60,8 +62,9 @@ def read_token(text: str) -> Token:
     """
     try:
         plan, where, rule, hash_, steps = text.strip().split(":")
-        vcpus, pages, *ops = where.split(".")
-        scenario = Scenario(int(vcpus), int(pages), tuple(ops))
+        tasks, on, cpus = where.partition("/")
+        vcpus, pages, *ops = tasks.split(".")
+        scenario = Scenario(int(vcpus), int(pages), tuple(ops), int(cpus) if on else None)
         schedule, cycle = read_schedule(steps)
     except (ValueError, UsageError) as error:
         raise ReplayError(

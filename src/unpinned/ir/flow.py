@@ -33,6 +33,7 @@ class Node:
     next: Node | None = None
     orelse: Node | None = None
     loop: Pos | None = None
+    sleeps: bool = False
 
 
 #: An edge that has no target yet.
@@ -89,7 +90,7 @@ def fuse(flow: Flow) -> tuple[tuple[Step, ...], int]:
     steps = []
     for node in places:
         body = _Tree(places, done, node.pos).body(node)
-        steps.append(Step(body, node.pos, node.method, node.held))
+        steps.append(Step(body, node.pos, node.method, node.held, node.sleeps))
     return tuple(steps), done
 
 

@@ -196,13 +196,15 @@ class Leaf:
 class Step:
     """One atomic step: its tree, where it stands in the source, in which method, and the locks held before it.
 
-    `method` is a call path such as "zap/invalidate_range_start"; `held` are names of shared lock variables.
+    `method` is a call path such as "zap/invalidate_range_start"; `held` are names of shared lock variables. Before a
+    step that `sleeps` another task may be given the CPU.
     """
 
     body: Body
     pos: Pos
     method: str
     held: tuple[str, ...] = ()
+    sleeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Plan language, model dialect: read by unpinned, never run. Ranges are announced 
 and closed after the mm has freed them. How a client is told stands with the eras, in mm2008.py and current.py.
 """
 
-from unpinned.plan.language import FAULT, Counter, Flag, Mutex, PerPage, RwSem, SpinLock
+from unpinned.plan.language import FAULT, Counter, Flag, Mutex, PerPage, RwSem, SpinLock, cond_resched
 from unpinned.plan.modelling import (
     NONE,
     PAGES,
@@ -19,6 +19,7 @@ from unpinned.plan.modelling import (
     choose,
     choose_frame,
     cover,
+    given,
     may_sleep,
     note,
     per_page,
@@ -170,6 +171,8 @@ class Primary(Model):
                     note("PTE {gfn} is empty")
                 else:
                     note("clear PTE {gfn}")
+            if given("cpus"):
+                cond_resched()
         self.flush_tlb(r)
         for gfn in r:
             with atomic():

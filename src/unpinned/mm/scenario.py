@@ -11,7 +11,7 @@ from unpinned.errors import UsageError
 from unpinned.plan.vocabulary import OPERATIONS
 
 #: More than these make no sense in a search, and would not fit the model's fields.
-MAX_VCPUS, MAX_PAGES, MAX_OPS = 4, 4, 4
+MAX_VCPUS, MAX_PAGES, MAX_OPS, MAX_CPUS = 4, 4, 4, 8
 #: What threads of the process do: the mm exits once, after the last of them.
 OF_THREADS: Final = ("zap", "munmap", "fork", "cow")
 
@@ -47,14 +47,16 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """The bounds of a search: `ops` run once each, each on a CPU of its own; vCPUs fault for ever.
+    """The bounds of a search: `ops` run once each, and vCPUs fault for ever; each is a task.
 
-    An operation is "zap" or, aimed at one page, "zap@0", or the name of one of the client's own.
+    An operation is "zap" or, aimed at one page, "zap@0", or the name of one of the client's own. The tasks share `cpus`
+    CPUs; if it is None, each has one of its own.
     """
 
     vcpus: int
     pages: int
     ops: tuple[str, ...]
+    cpus: int | None = None
 
     def __post_init__(self) -> None:
         """Refuse bounds that the model does not have.
@@ -64,6 +66,9 @@ class Scenario:
         for what, value, most in (("vCPUs", self.vcpus, MAX_VCPUS), ("pages", self.pages, MAX_PAGES)):
             if not 1 <= value <= most:
                 raise UsageError(f"{value} {what} cannot be searched", hint=f"Take 1 to {most}.")
+        if self.cpus is not None and not 1 <= self.cpus <= MAX_CPUS:
+            hint = f"Take 1 to {MAX_CPUS}, or say nothing: then each task has one of its own."
+            raise UsageError(f"tasks cannot share {self.cpus} CPUs", hint=hint)
         if not len(self.ops) <= MAX_OPS:
             raise UsageError(f"{len(self.ops)} mm operations cannot be searched", hint=f"Take up to {MAX_OPS}.")
         names = [Operation.read(op, self.pages).name for op in self.ops]
@@ -90,10 +95,11 @@ class Scenario:
         return self.pages + sum(min(again.get(op.name, 0), n) for op, n in zip(self.operations, most, strict=True))
 
     def __str__(self) -> str:
-        """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim"."""
+        """Write it as a report does: "1 vCPU, 2 pages, zap + reclaim", or "..., zap on 1 CPU" where tasks share it."""
         counts = Counter(self.ops)
         ops = " + ".join(" + ".join([op] * n) for op, n in counts.items()) or "no mm operation"
-        return f"{_count(self.vcpus, 'vCPU')}, {_count(self.pages, 'page')}, {ops}"
+        on = "" if self.cpus is None else f" on {_count(self.cpus, 'CPU')}"
+        return f"{_count(self.vcpus, 'vCPU')}, {_count(self.pages, 'page')}, {ops}{on}"
 
 
 def _count(n: int, what: str) -> str:

@@ -14,6 +14,7 @@ from unpinned.ir.invariants import add_invariants
 from unpinned.ir.liveness import reset_dead_locals
 from unpinned.ir.program import Check, Const, Expr, Shared, System, Thread, Var
 from unpinned.ir.rules import RULES
+from unpinned.mm.cpus import share_cpus
 from unpinned.mm.frames import free_frames_are_alike, take_the_lowest
 from unpinned.mm.scenario import MAX_OPS, Scenario
 from unpinned.plan.lowering.builder import Component, field_var
@@ -56,7 +57,7 @@ def build(
     cpus = scenario.vcpus + len(scenario.ops) + len(beside)
     dims = Dims(scenario.pages, scenario.frames, scenario.vcpus, cpus)
     ops = frozenset(op.name for op in scenario.operations)
-    components = parts(plan, ops)
+    components = parts(plan, ops if scenario.cpus is None else ops | {"cpus"})
     invariants = _invariants(components, dims)
     threads: list[Thread] = []
     for cpu in range(cpus - len(beside)):
@@ -84,6 +85,9 @@ def build(
     for component in components.values():
         shared += [field_var(component, name, dims)[0] for name in component.cls.fields]
     shared += variables(plan, components["client"], dims)
+    if scenario.cpus is not None:
+        threads, running = share_cpus(threads, scenario.cpus)
+        shared.append(running)
     faulting: list[Expr | None] = [Shared("hw.faulting", Const(cpu)) for cpu in range(scenario.vcpus)]
     faulting += [None] * (len(scenario.ops) + len(beside))
     extents = ("page", dims.pages), ("frame", dims.frames), ("vcpu", dims.vcpus), ("cpu", dims.cpus)
@@ -93,7 +97,10 @@ def build(
 
 
 def parts(plan: PlanClass, ops: frozenset[str] = frozenset()) -> dict[str, Component]:
-    """Return the three sides of a system in which these operations run, by name: the plan, the hardware, the mm."""
+    """Return the three sides of a system in which these operations run, by name: the plan, the hardware, the mm.
+
+    Among the operations stands "cpus" where tasks share CPUs.
+    """
     given = _given(plan, ops)
     return {
         "client": Component("client", "plan", plan, model=False, builtins=BUILTINS),

@@ -37,6 +37,7 @@ __all__ = [
     "WaitQueue",
     "WorkItem",
     "all_pages",
+    "cond_resched",
     "page_range",
     "rcu_read_lock",
     "smp_load_acquire",
@@ -355,6 +356,14 @@ class PerPage(Generic[T]):
     def __setitem__(self, gfn: Gfn, value: T) -> None:
         """Write the element of a page: one step."""
         never_run("PerPage")
+
+
+# ---- scheduling ---------------------------------------------------------------------------------
+
+
+def cond_resched() -> None:
+    """Let another task have the CPU; may sleep."""
+    never_run("cond_resched()")
 
 
 # ---- RCU ----------------------------------------------------------------------------------------

@@ -156,7 +156,13 @@ ORDERING: Final[dict[str, str]] = {
 }
 #: Functions with the kinds of their arguments: e an expression, f a field, s a string, r a rule, g `x for x in SET if
 #: COND`.
-DRIVER_CALLS: Final[dict[str, str]] = {"all_pages": "", "page_range": "e", "synchronize_rcu": "", **ORDERING}
+DRIVER_CALLS: Final[dict[str, str]] = {
+    "all_pages": "",
+    "cond_resched": "",
+    "page_range": "e",
+    "synchronize_rcu": "",
+    **ORDERING,
+}
 MODEL_CALLS: Final[dict[str, str]] = {
     "atomic": "",
     "check": "res",
@@ -186,7 +192,6 @@ LATER_WORDS: Final = frozenset(
         "HvaClient",
         "SeqCount",
         "barrier",
-        "cond_resched",
         "list_add",
         "list_del",
         "read_seqbegin",

@@ -233,6 +233,7 @@ def _bounds(scenario: Scenario) -> dict[str, Any]:
         "pages": scenario.pages,
         "frames": scenario.frames,
         "ops": list(scenario.ops),
+        "cpus": scenario.cpus,
     }
 
 

@@ -170,7 +170,7 @@ def _headings(cpus: Sequence[str]) -> tuple[list[str], list[tuple[int, int]]]:
     columns = [(cpu * apart, whole - cpu * apart) for cpu in range(len(cpus))]
     names, legend = list(cpus), []
     if max(map(len, cpus)) > apart - 2:
-        names, legend = [f"CPU{cpu}" for cpu in range(len(cpus))], [margin + name for name in cpus] + [""]
+        names, legend = [cpu.split(" - ")[0] for cpu in cpus], [margin + name for name in cpus] + [""]
     title = "".join(f"{name:<{apart}}" for name in names).rstrip()
     rule = "".join(f"{'-' * (apart - 2):<{apart}}" for _ in cpus[:-1]) + "-" * _LAST
     return [*legend, margin + title, margin + rule], columns

@@ -137,10 +137,12 @@ class Builder:
         """Emit a statement that runs on in the step before it."""
         self.flow.emit(self._node(stmt, None, False, node))
 
-    def shared(self, stmts: list[Stmt], node: ast.AST) -> None:
-        """Emit one atomic step; inside an atomic block the statements join the block's step."""
+    def shared(self, stmts: list[Stmt], node: ast.AST, sleeps: bool = False) -> None:
+        """Emit one atomic step, which may sleep; inside an atomic block the statements join the block's step."""
         for i, stmt in enumerate(stmts):
-            self.flow.emit(self._node(stmt, None, i == 0 and not self.atomic, node))
+            made = self._node(stmt, None, i == 0 and not self.atomic, node)
+            made.sleeps = sleeps
+            self.flow.emit(made)
         self.mark(node)
 
     def mark(self, node: ast.AST) -> None:
@@ -243,7 +245,7 @@ class Builder:
         if var.type in SLEEPING_LOCKS:
             stmts += self.may_sleep(f"taking the {var.type} {var.name.split('.', 1)[1]}")
         free, taken = _taking(var, ref, write)
-        self.shared([*stmts, Wait(free), taken], node)
+        self.shared([*stmts, Wait(free), taken], node, sleeps=var.type in SLEEPING_LOCKS)
         self.locks.append(HeldLock(var, ref, write))
 
     def try_acquire(self, var: Var, index: Expr | None, write: bool, got: Local, node: ast.AST) -> None:

@@ -59,6 +59,8 @@ class Calls(Lifetimes):
                 return Val("range", (Const(0), Const(self.dims.pages)))
             if node.func.id == "synchronize_rcu":
                 return self.grace_period(self.rcu, "synchronize_rcu()", node)
+            if node.func.id == "cond_resched":
+                return self.reschedule(node)
             if node.func.id in ORDERING:
                 return self.ordering(node.func.id, node)
             if self.model:
@@ -68,6 +70,14 @@ class Calls(Lifetimes):
                 return self.field_call(node.func, node)
             return self.method_call(node.func, node)
         raise self.error(node, "this call is not in the language")
+
+    def reschedule(self, node: ast.Call) -> Val:
+        """Lower cond_resched(): a step that does nothing, before which another task may be given the CPU."""
+        what = "cond_resched()"
+        if self.atomic:
+            raise self.error(node, "a CPU may not sleep in an atomic block", "Call it outside.")
+        self.shared([*self.may_sleep(what), Note(what)], node, sleeps=True)
+        return Val("none")
 
     def method_call(self, func: ast.Attribute, node: ast.Call) -> Val:
         """Lower `self.m(...)`, `super().m(...)`, and a model's `self.mm.m(...)`."""

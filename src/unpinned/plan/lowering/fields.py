@@ -113,10 +113,11 @@ class Fields(Expressions):
         for stmt in self.may_sleep(f"wait_event() of {name}"):
             self.local(stmt, node)
         head = self.flow.emit(self._node(Note(""), None, False, node))
-        self.shared([Set(mine, QUEUED), Note(f"wait_event({name}): on the queue")], node)
+        self.shared([Set(mine, QUEUED), Note(f"wait_event({name}): on the queue")], node, sleeps=True)
         yes, no = self.test(cond)
         self.merge(no)
-        self.shared([Wait(Op("==", (mine, _WOKEN))), Set(mine, _GONE), Note(f"wait_event({name}): woken")], node)
+        woken: list[Stmt] = [Wait(Op("==", (mine, _WOKEN))), Set(mine, _GONE), Note(f"wait_event({name}): woken")]
+        self.shared(woken, node, sleeps=True)
         self.flow.catch(head)
         self.merge(yes)
         self.shared([Set(mine, _GONE), Note(f"wait_event({name}): done")], node)

@@ -122,13 +122,13 @@ class Lifetimes(Fields):
         self.locals[waits.name] = Var(waits.name, "bool", 0, 1, self.dims.cpus, 0, ("cpu",))
         pairs = [(Local(waits.name, Const(i)), Shared(readers.name, Const(i))) for i in range(self.dims.cpus)]
         begun: list[Stmt] = [Set(mine, flag) for mine, flag in pairs]
-        self.shared([*first, *begun, Note(f"{what} begins")], node)
+        self.shared([*first, *begun, Note(f"{what} begins")], node, sleeps=True)
         yes, no = self.branch(any_of([mine for mine, _ in pairs]), node)
         self.merge(yes)
         head = self.idle(node)
         over = any_of([Op("and", (mine, Op("not", (flag,)))) for mine, flag in pairs])
         left: list[Stmt] = [Set(mine, Op("and", (mine, flag))) for mine, flag in pairs]
-        self.shared([Wait(over), *left, Note(f"{what}: a section has ended")], node)
+        self.shared([Wait(over), *left, Note(f"{what}: a section has ended")], node, sleeps=True)
         yes, over_now = self.branch(any_of([mine for mine, _ in pairs]), node)
         self.merge(yes)
         self.flow.catch(head)
@@ -173,8 +173,9 @@ class Lifetimes(Fields):
         """Lower flush(): what is queued has begun, and then what runs has ended."""
         what = f"flush_work({_shown(var)})"
         begun = Wait(Op("!=", (Shared(var.name, QUEUED), _YES)))
-        self.shared([*self.may_sleep(what), begun, Note(f"{what}: it is not queued")], node)
-        self.shared([Wait(Op("not", (Shared(var.name, RUNS),))), Note(f"{what}: it does not run")], node)
+        self.shared([*self.may_sleep(what), begun, Note(f"{what}: it is not queued")], node, sleeps=True)
+        idle = Wait(Op("not", (Shared(var.name, RUNS),)))
+        self.shared([idle, Note(f"{what}: it does not run")], node, sleeps=True)
         return Val("none")
 
     def cancel_work(self, var: Var, node: ast.Call) -> Val:
@@ -184,9 +185,9 @@ class Lifetimes(Fields):
         assert isinstance(was.expr, Local)
         first: list[Stmt] = [*self.may_sleep(what), Wait(Op("!=", (queued, _CANCELLED)))]
         stmts: list[Stmt] = [Set(was.expr, Op("==", (queued, _YES))), Set(queued, _CANCELLED)]
-        self.shared([*first, *stmts, Note(f"{what} = {{was}}", (("was", "bool", was.expr),))], node)
+        self.shared([*first, *stmts, Note(f"{what} = {{was}}", (("was", "bool", was.expr),))], node, sleeps=True)
         idle = Wait(Op("not", (Shared(var.name, RUNS),)))
-        self.shared([idle, Set(queued, _NO), Note(f"{what}: it does not run")], node)
+        self.shared([idle, Set(queued, _NO), Note(f"{what}: it does not run")], node, sleeps=True)
         return was
 
 
