@@ -27,7 +27,7 @@ PLANS = {plan.name: plan for plan in read_plans(Path(unpinned.drivers.kvm2008.__
 ENTRIES = {entry.name: entry for entry in entries()}
 TODAY = {
     plan.name: plan
-    for file in ("kvm", "interval", "gru", "sva", "pinned", "xpmem")
+    for file in ("kvm", "interval", "gru", "sva", "pinned", "rdma_odp", "xpmem")
     for plan in read_plans(DRIVERS / f"{file}.py")
     if plan.era == "current"
 }
