@@ -124,7 +124,7 @@ class Core(Primary):
     # ---- the end of the mm
 
     def exit(self):
-        """The last thread is gone, and with it the mm: release the client, then free all pages.
+        """End the mm with its last thread: release the client, then free all pages.
 
         Faults are run by threads of the process, so that none is under way, and no later one gets a page.
         """
