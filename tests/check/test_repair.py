@@ -49,6 +49,8 @@ class Hopeless(SecondaryMMU):
 
     def page_fault(self, gfn, write):
         page = self.get_user_page(gfn, write)
+        other = self.get_user_page(gfn, write)
+        another = self.get_user_page(gfn, write)
         self.map(gfn, page, write)
         return MAPPED
 """

@@ -131,7 +131,8 @@ def test_no_repair_at_all(tmp_path: Path):
     path.write_text(
         "from unpinned import *\n\n\nclass Hopeless(SecondaryMMU):\n    operations = ('munmap',)\n"
         "    promises = ('leak',)\n\n    def page_fault(self, gfn, write):\n"
-        "        page = self.get_user_page(gfn, write)\n        self.map(gfn, page, write)\n        return MAPPED\n"
+        "        page = self.get_user_page(gfn, write)\n        other = self.get_user_page(gfn, write)\n"
+        "        self.map(gfn, page, write)\n        return MAPPED\n"
     )
     run = unpinned("repair", path, "--write", "--time", "60")
     assert run.code == 1

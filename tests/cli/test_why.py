@@ -24,13 +24,13 @@ def both() -> Ran:
 
 def test_it_says_what_the_thread_said_at_13_01(both):
     assert (both.code, both.err) == (0, "")
-    assert both.out.startswith("WHY: unpinned: Kvm2008Both holds, and needs 16 of 19 elements\n")
+    assert both.out.startswith("WHY: unpinned: Kvm2008Both holds, and needs 17 of 20 elements\n")
     rows = {int(number): (int(line), need, what) for number, line, need, what in ROW.findall(both.out)}
-    assert len(rows) == 19
+    assert len(rows) == 20
     assert rows[2] == (48, "not needed", "self.seq += 1")
     assert rows[8] == (54, "needed", "self.seq += 1")
     assert " not needed     2: self.seq += 1, line 48\n" in both.out
-    assert both.out.endswith("Elements Kvm2008Both 16 needed, 3 not needed, 0 undecided\n")
+    assert both.out.endswith("Elements Kvm2008Both 17 needed, 3 not needed, 0 undecided\n")
 
 
 def test_it_says_which_race_appears_and_under_which_bounds(both):
@@ -85,7 +85,7 @@ def test_the_token_replays_once_the_edit_is_made(tmp_path):
     run = unpinned("why", path, "--plan", "Kvm2008Both", "--json", "--time", "100")
     assert run.code == 0
     needed = [one for one in run.data["elements"] if one["race"]]
-    assert len(needed) == 16
+    assert len(needed) == 17
     for one in (needed[0], needed[5], needed[-1]):
         assert unpinned("replay", one["race"]["token"], path).code == 2, "the plan as it is has no such race"
         text = path.read_text()
@@ -133,7 +133,7 @@ def test_too_little_time_for_the_plan_itself_is_undecided():
     ("args", "words"),
     [
         ((KVM2008,), ("has several plans", "Kvm2008Posted, Kvm2008Both, Kvm2008")),
-        ((*BOTH, "--show", "20"), ("Kvm2008Both has no element 20", "from 1 to 19")),
+        ((*BOTH, "--show", "21"), ("Kvm2008Both has no element 21", "from 1 to 20")),
         ((*BOTH, "--show", "0"), ("Kvm2008Both has no element 0",)),
         ((*BOTH, "--time", "0"), ("--time 0 leaves no time",)),
         ((*BOTH, "--show", "1", "--json"), ("--show gives no data",)),
@@ -180,4 +180,4 @@ def test_a_plan_of_one_line_each_is_judged_too(tmp_path: Path):
     )
     run = unpinned("why", path, "--time", "60")
     assert run.code == 0, run.out + run.err
-    assert run.out.startswith("WHY: unpinned: One holds, and needs 6 of 6 elements\n")
+    assert run.out.startswith("WHY: unpinned: One holds, and needs 7 of 7 elements\n")

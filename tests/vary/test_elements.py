@@ -110,6 +110,7 @@ def test_the_elements_of_a_shipped_plan():
         (fault, "check", 36, "self.seq != seq"),
         (fault, "check", 36, "self.seq != seq or self.range_count"),
         (fault, "check", 36, "self.range_count"),
+        (fault, "reference", 39, "self.put_page(page)"),
     ]
 
 
@@ -127,6 +128,7 @@ def test_helpers_count_if_they_are_called_and_conditions_on_parameters_do_not(ga
         ("page_fault", "check", 30, "self.busy"),
         ("page_fault", "order", 32, "seq = self.seq before get_user_page"),
         ("page_fault", "check", 34, "self.fresh(seq)"),
+        ("page_fault", "reference", 35, "self.put_page(page)"),
         ("note", "bump", 11, "self.seq += 1"),
         ("fresh", "check", 23, "self.seq == seq"),
         ("fresh", "check", 23, "self.seq == seq and not self.busy"),
@@ -230,3 +232,40 @@ def test_fields_are_written_and_waited_for_by_methods_too():
     assert ("bump", "WRITE_ONCE(self.count, self.count + 1)") in found
     assert ("bump", "self.pages[gfn].xchg(1)") in found
     assert not any(what.startswith("smp_mb") for _, what in found)
+
+
+def test_what_is_said_to_the_mm_counts():
+    interval = plan_of(ROOT / "src/unpinned/drivers/interval.py", "Hmm")
+    found = [(kind, line, what) for _, kind, line, what in told(interval)]
+    for element in [
+        ("bump", 21, "self.mmu_interval_set_seq(cur_seq)"),
+        ("check", 19, "r.blockable"),
+        ("answer", 28, "return got"),
+        ("order", 32, "seq = self.mmu_interval_read_begin() before get_user_page"),
+        ("check", 35, "self.mmu_interval_read_retry(seq)"),
+        ("reference", 38, "self.put_page(page)"),
+    ]:
+        assert element in found
+    # What is always answered refuses nothing, and a call is more than an answer.
+    assert ("answer", 23, "return True") not in found
+    assert lines(interval, "return got") == [["-        return got", "+        return True"]]
+    assert lines(interval, "r.blockable") == [
+        ["-        if r.blockable:", "+        if False:"],
+        ["-        if r.blockable:", "+        if True:"],
+    ]
+    gru = plan_of(ROOT / "src/unpinned/drivers/gru.py", "Gru")
+    assert ("page_fault", "miss", 36, "self.tfh_read(gfn)") in told(gru)
+
+
+def test_references_and_grace_periods_count():
+    def found(file, name):
+        return {(kind, what) for _, kind, _, what in told(plan_of(ROOT / f"tests/plans/{file}.py", name))}
+
+    assert ("reference", "self.mr.get()") in found("lifetime", "Counted")
+    assert ("wait", "synchronize_rcu()") in found("lifetime", "Rcu")
+    assert ("wait", "self.srcu.synchronize()") in found("lifetime", "Sleeping")
+    assert ("wait", "self.work.cancel_sync()") in found("work", "Handler")
+    later = plan_of(ROOT / "tests/plans/lifetime.py", "SleepingLater")
+    assert lines(later, "self.mr.call_srcu(self.srcu)") == [
+        ["-        self.mr.call_srcu(self.srcu)", "+        self.mr.free()"]
+    ]

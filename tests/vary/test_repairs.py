@@ -221,3 +221,66 @@ def test_of_any_plan_an_edit_changes_the_class_and_nothing_else(tmp_path_factory
         kept = [ast.dump(node) for node in body]
         assert [node for node in kept if "ImportFrom" not in node] == [n for n in others if "ImportFrom" not in n]
         assert len(new.origins) == len(new.text.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("entry", "what", "lines"),
+    [
+        (
+            "radeon-not-bound",
+            "add `self.mmu_interval_set_seq(cur_seq)` at line 22 of invalidate()",
+            ["+                self.mmu_interval_set_seq(cur_seq)"],
+        ),
+        (
+            "radeon-not-bound",
+            "ask `self.mmu_interval_read_retry(seq)` too, line 30 of page_fault()",
+            [
+                "+        seq = self.mmu_interval_read_begin()",
+                "-            there = self.bound[gfn]",
+                "+            there = self.bound[gfn] or self.mmu_interval_read_retry(seq)",
+            ],
+        ),
+        (
+            "amdkfd-not-blockable",
+            "`return False` where a range may not be waited for, in invalidate()",
+            ["+        if not r.blockable:", "+            return False"],
+        ),
+        (
+            "amdgpu-busy-loop",
+            "add `seq = self.mmu_interval_read_begin()` at line 31 of page_fault()",
+            ["+            seq = self.mmu_interval_read_begin()"],
+        ),
+    ],
+)
+def test_edits_of_calls_of_the_mm(entry, what, lines):
+    (plan,) = read_plans(ROOT / "gallery" / entry / "broken.py")
+    assert lines in told(plan)[what]
+
+
+def test_a_page_is_put_before_each_return_behind_it(tmp_path):
+    found = told(plan_of(tmp_path, UNLOCKED.replace("        self.put_page(page)\n", "")))
+    assert found["add `self.put_page(page)` at line 20 of page_fault()"] == [["+        self.put_page(page)"]]
+
+
+def test_a_wait_comes_before_an_object_is_freed():
+    plan = read(ROOT / "tests/plans/lifetime.py", "RcuEarly")
+    assert [["+        synchronize_rcu()"]] in [
+        diffs for what, diffs in told(plan).items() if what.startswith("add `synchronize_rcu()` before")
+    ]
+    work = read(ROOT / "tests/plans/work.py", "NotWaitedFor")
+    assert any(what.startswith("add `self.work.cancel_sync()` before") for what in told(work))
+
+
+def test_a_method_that_lacks_is_added_whole(tmp_path):
+    text = UNLOCKED.replace("    def invalidate_page(self, gfn):\n        self.zap(gfn)\n\n", "")
+    found = told(plan_of(tmp_path, text))
+    assert found["add invalidate_page() with `self.seq += 1` and `self.zap(gfn)` under self.lock"] == [
+        [
+            "+",
+            "+    def invalidate_page(self, gfn):",
+            "+        with self.lock:",
+            "+            self.seq += 1",
+            "+            self.zap(gfn)",
+        ]
+    ]
+    assert not any("add invalidate_page()" in what for what in told(plan_of(tmp_path, UNLOCKED)))

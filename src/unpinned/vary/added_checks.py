@@ -30,10 +30,16 @@ def added_checks(plan: PlanClass, method: MethodDef) -> Iterator[Proposal]:
         if is_counter:
             conditions += [
                 _Condition(f"{field} != {old}", f"{field} == {old}", f"{field} != {old}", more)
-                for old, more in _snapshots(method, field)
+                for old, more in _snapshots(method, field, name)
             ]
         for condition in conditions:
-            yield from _asked_too(method, condition)
+            yield from _asked_too(plan, method, condition)
+            yield from _asked_first(method, condition)
+    if "invalidate" in plan.methods:
+        retry = "self.mmu_interval_read_retry"
+        for old, more in _snapshots(method, "self.mmu_interval_read_begin()", "seq"):
+            condition = _Condition(f"{retry}({old})", f"not {retry}({old})", f"{retry}({old})", more)
+            yield from _asked_too(plan, method, condition)
             yield from _asked_first(method, condition)
 
 
@@ -47,29 +53,31 @@ class _Condition:
     more: tuple[Change, ...] = ()
 
 
-def _snapshots(method: MethodDef, field: str) -> Iterator[tuple[str, tuple[Change, ...]]]:
-    """Yield the local that holds what a field was before the page was got, and the change that sets it if need be."""
+def _snapshots(method: MethodDef, field: str, local: str) -> Iterator[tuple[str, tuple[Change, ...]]]:
+    """Yield the local that holds what a field was before the page was got, and the change that sets it if need be.
+
+    :param local: what it is called if there is none.
+    """
     page = None
     for place in places(method):
         match place.stmt:
-            case ast.Assign(targets=[ast.Name(id=local)], value=value) if written(method.source, value) == field:
-                yield local, ()
+            case ast.Assign(targets=[ast.Name(id=old)], value=value) if written(method.source, value) == field:
+                yield old, ()
                 return
         if page is None and (found := call_of(place.stmt)) is not None and found[0] == "get_user_page":
             page = place.stmt
     spot = before(method, page) if page is not None else None
     if spot is None:
         return
-    local = field.removeprefix("self.").removesuffix("[gfn]")
     taken = {node.id for node in ast.walk(method.node) if isinstance(node, ast.Name)} | set(method.params)
     while local in taken or local in DRIVER_WORDS:
         local += "_then"
     yield local, (spot.put(f"{local} = {field}"),)
 
 
-def _asked_too(method: MethodDef, condition: _Condition) -> Iterator[Proposal]:
+def _asked_too(plan: PlanClass, method: MethodDef, condition: _Condition) -> Iterator[Proposal]:
     """Yield a condition added to each that there is; one that is always false or true gives way to it."""
-    for check in [*checks(method.node), *_constants(method.node)]:
+    for check in [*checks(method.node), *_constants(method.node), *_flags(plan, method.node)]:
         text = written(method.source, check)
         at, is_fresh = span(method.source, check), _says_fresh(check)
         word, new = ("and", condition.fresh) if is_fresh else ("or", condition.stale)
@@ -99,6 +107,14 @@ def _asked_first(method: MethodDef, condition: _Condition) -> Iterator[Proposal]
         what = f"map only if `{fresh}`, line {origin(method.source, lines.first)} of {method.name}()"
         changes = (*condition.more, spot.put(f"if {fresh}:"), change)
         yield Proposal(what, ((method, changes),), ("check", fresh, str(lines.start)))
+
+
+def _flags(plan: PlanClass, fn: ast.FunctionDef) -> Iterator[ast.expr]:
+    """Yield the flags that are read into a local, to which a check can be joined."""
+    for node in ast.walk(fn):
+        match node:
+            case ast.Assign(targets=[ast.Name()], value=value) if kind_of(plan, field_of(value)) == "Flag":
+                yield value
 
 
 def _constants(fn: ast.FunctionDef) -> Iterator[ast.expr]:

@@ -6,13 +6,15 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from unpinned.plan.reading.expressions import is_self
 from unpinned.vary.walk import field_of
 
 
 def checks(fn: ast.FunctionDef) -> Iterator[ast.expr]:
     """Yield the conditions of a method that say something of a field, or of a local that holds what was read.
 
-    A name alone is not one: what it holds was decided before. Nor is a condition on parameters and loop variables.
+    A name alone is not one: what it holds was decided before. Nor is a condition on parameters and loop variables, but
+    for that which asks whether a range may be waited for.
     """
     given = {arg.arg for arg in fn.args.args} | {
         node.target.id for node in ast.walk(fn) if isinstance(node, ast.For) and isinstance(node.target, ast.Name)
@@ -38,7 +40,7 @@ def _conditions(node: ast.AST) -> Iterator[ast.expr]:
         case ast.If(test=test) | ast.While(test=test) | ast.IfExp(test=test):
             yield test
         case ast.Assign(value=value) | ast.Return(value=ast.expr() as value):
-            if _is_boolean(value):
+            if _is_boolean(value) or _asks_mm(value):
                 yield value
         case ast.Call(args=args):
             yield from (arg for arg in args if _is_boolean(arg))
@@ -55,7 +57,17 @@ def _is_check(expr: ast.expr, given: set[str]) -> bool:
     """Tell whether a condition is one of shared state, or compares what was read."""
     if isinstance(expr, ast.UnaryOp):
         return _is_check(expr.operand, given)
-    if any(field_of(node) for node in ast.walk(expr)):
+    if any(field_of(node) or _asks_mm(node) for node in ast.walk(expr)):
         return True
     names = {node.id for node in ast.walk(expr) if isinstance(node, ast.Name)}
     return _is_boolean(expr) and not names <= given
+
+
+def _asks_mm(node: ast.AST) -> bool:
+    """Tell whether an expression asks the mm: did an invalidation come between, may a range be waited for."""
+    match node:
+        case ast.Call(func=ast.Attribute(value=owner, attr="mmu_interval_read_retry")):
+            return is_self(owner)
+        case ast.Attribute(value=ast.Name(), attr="blockable"):
+            return True
+    return False

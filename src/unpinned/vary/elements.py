@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find the elements of a plan that can be taken out or swapped: locks, bumps, checks, flushes, and some orders.
+"""Find the elements of a plan that can be taken out or swapped: locks, bumps, checks, flushes, references, some orders.
 
 An element has one edit, or several where there are several ways to do without it: a condition can be left out as if it
 were always true, or always false. It is needed if every one of them goes wrong.
@@ -11,10 +11,11 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from unpinned.errors import Pos
 from unpinned.plan.reading.classes import MethodDef, PlanClass
-from unpinned.plan.reading.expressions import FIELD_METHODS
+from unpinned.plan.reading.expressions import FIELD_METHODS, is_self
 from unpinned.plan.reading.source import Source
 from unpinned.plan.reading.subset import is_docstring
 from unpinned.vary.checks import checks, operands
@@ -27,8 +28,8 @@ from unpinned.vary.walk import Place, call_of, field_of, kind_of, places, reache
 class Element:
     """What could be left out of a plan, or done otherwise.
 
-    `kind` is "lock", "bump", "flag", "wait", "wake", "check", "zap", "flush" or "order"; `what` is what the report
-    calls it, and `edits` are the ways to do without it.
+    `kind` is "lock", "bump", "flag", "wait", "wake", "reference", "miss", "check", "answer", "zap", "flush" or "order";
+    `what` is what the report calls it, and `edits` are the ways to do without it.
     """
 
     kind: str
@@ -57,12 +58,15 @@ def _of_statement(plan: PlanClass, place: Place) -> Iterator[Element]:
         case ast.AugAssign(target=target) | ast.Assign(targets=[target]) if field_of(target):
             kind = "flag" if kind_of(plan, field_of(target)) == "Flag" else "bump"
             yield _dropped(place, kind)
-        case ast.Assign(targets=[ast.Name()], value=value) if field_of(value):
+        case ast.Assign(targets=[ast.Name()], value=value) if field_of(value) or _begins(place):
             yield from _snapshot(place)
+        case ast.Return(value=ast.expr() as value) if place.method.name in _ANSWERS:
+            yield from _answer(place, value)
         case ast.Expr(value=ast.Call() as call):
             yield from _zaps(place)
-            if kind := _stored(plan, call):
+            if kind := _said_to_mm(call) or _stored(plan, call):
                 yield _dropped(place, kind)
+            yield from _deferred(plan, place, call)
 
 
 def _stored(plan: PlanClass, call: ast.Call) -> str:
@@ -72,8 +76,10 @@ def _stored(plan: PlanClass, call: ast.Call) -> str:
             field = field_of(target)
         case ast.Call(func=ast.Attribute(value=target, attr=name)) if name in FIELD_METHODS:
             field = field_of(target)
-            if not field or kind_of(plan, field) == "Object":
+            if not field:
                 return ""
+            if kind_of(plan, field) == "Object":
+                return "reference" if name in ("get", "put") else ""
             if name in _QUEUES:
                 return _QUEUES[name]
         case _:
@@ -90,6 +96,47 @@ _QUEUES = {
     "wait_event": "wait",
     "wake_up": "wake",
 }
+
+
+#: The calls of the mm that are statements, and what they are called here; those that zap and flush have their own.
+_CALLS: Final = {"mmu_interval_set_seq": "bump", "put_page": "reference", "tfh_read": "miss"}
+
+
+def _said_to_mm(call: ast.Call) -> str:
+    """Return the kind of element that a call of the mm is, or a wait for a grace period; "" for others."""
+    match call.func:
+        case ast.Name(id="synchronize_rcu"):
+            return "wait"
+        case ast.Attribute(value=owner, attr=name) if is_self(owner):
+            return _CALLS.get(name, "")
+    return ""
+
+
+def _deferred(plan: PlanClass, place: Place, call: ast.Call) -> Iterator[Element]:
+    """Yield the grace period after which a call frees an object, which could be freed at once."""
+    match call.func:
+        case ast.Attribute(value=target, attr="kfree_rcu" | "call_srcu") if kind_of(plan, field_of(target)) == "Object":
+            source, text = place.method.source, _on_one_line(written(place.method.source, place.stmt))
+            at = span(source, call)
+            now = Change(at.start, at.end, f"{written(source, target)}.free()", at.first)
+            yield _element(place, "wait", text, call, Edit(f"free at once for `{text}`", source, (now,)))
+
+
+# ---- answers
+
+#: The methods that may refuse a range which may not be waited for, and what they say otherwise.
+_ANSWERS: Final = {"invalidate": "True", "invalidate_range_start": "0"}
+
+
+def _answer(place: Place, value: ast.expr) -> Iterator[Element]:
+    """Yield what a callback answers where that may be a refusal: it could say that all is done."""
+    source, done = place.method.source, _ANSWERS[place.method.name]
+    text = _on_one_line(written(source, place.stmt))
+    if written(source, value) == done or any(isinstance(node, ast.Call) for node in ast.walk(value)):
+        return
+    at = span(source, value)
+    edit = Edit(f"`return {done}` for `{text}`", source, (Change(at.start, at.end, done, at.first),))
+    yield _element(place, "answer", text, place.stmt, edit)
 
 
 def _element(place: Place, kind: str, what: str, node: ast.stmt | ast.expr, *edits: Edit) -> Element:
@@ -223,6 +270,12 @@ def _late_flush(place: Place) -> Iterator[Element]:
 
 
 # ---- snapshots
+
+
+def _begins(place: Place) -> bool:
+    """Tell whether a statement takes the sequence of an interval notifier."""
+    found = call_of(place.stmt)
+    return found is not None and found[0] == "mmu_interval_read_begin"
 
 
 def _snapshot(place: Place) -> Iterator[Element]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import Final
 
 from unpinned.plan.reading.classes import MethodDef, PlanClass
 from unpinned.plan.vocabulary import HOOKS
+from unpinned.vary.added_calls import added_calls, added_methods
 from unpinned.vary.added_checks import added_checks
 from unpinned.vary.elements import removal
 from unpinned.vary.locking import added_locks
@@ -24,6 +26,8 @@ def proposals(plan: PlanClass) -> Iterator[Proposal]:
         if method.name != "page_fault":
             yield from _bumps(plan, method)
         yield from _flushes(method)
+        yield from added_calls(plan, method)
+    yield from added_methods(plan)
     for method in methods:
         yield from _moved(plan, method, methods)
     for method in methods:
@@ -96,6 +100,10 @@ def _moved(plan: PlanClass, method: MethodDef, methods: list[MethodDef]) -> Iter
                 yield Proposal(what, both, ("move", text, method.name, other.name))
 
 
+#: The calls of the mm whose place matters to others.
+_MOVED: Final = ("flush", "mmu_interval_read_begin", "mmu_interval_set_seq", "tfh_read", "zap", "zap_sptes")
+
+
 def _moves(plan: PlanClass, place: Place) -> bool:
     """Tell whether a statement is one whose place matters to others: a write, a snapshot, a zap or a flush."""
     match place.stmt:
@@ -103,9 +111,9 @@ def _moves(plan: PlanClass, place: Place) -> bool:
             return True
         case ast.Assign(targets=[ast.Name()], value=value) if kind_of(plan, field_of(value)):
             return True
-        case ast.Expr():
+        case ast.Expr() | ast.Assign(targets=[ast.Name()]):
             found = call_of(place.stmt)
-            return found is not None and found[0] in ("zap", "zap_sptes", "flush")
+            return found is not None and found[0] in _MOVED
     return False
 
 
