@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Third of a chain of three: the fix of the second has brought the first back.
+"""Third of a chain of three: the second's fix brought the first back.
 
 The client does all right: it drops everything when it is released, and
 maps nothing after. What differs is the core of the notifiers, which
@@ -48,6 +48,7 @@ class Client(SecondaryMMU):
     def release(self):
         with self.lock:
             self.released = True
+            self.seq += 1
             self.zap(all_pages())
 
     def page_fault(self, gfn, write):
@@ -55,9 +56,11 @@ class Client(SecondaryMMU):
         page = self.get_user_page(gfn, write)
         result = REPLAY
         with self.lock:
-            if self.released:
+            if self.seq != seq:
+                result = REPLAY
+            elif self.released:
                 result = FAULT
-            elif self.seq == seq and self.count == 0:
+            elif self.count == 0:
                 self.map(gfn, page, write)
                 result = MAPPED
         self.put_page(page)

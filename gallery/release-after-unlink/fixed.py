@@ -56,11 +56,12 @@ class Client(SecondaryMMU):
         page = self.get_user_page(gfn, write)
         result = REPLAY
         with self.lock:
-            if self.seq == seq and self.count == 0:
-                if self.released:
-                    result = FAULT
-                else:
-                    self.map(gfn, page, write)
-                    result = MAPPED
+            if self.seq != seq:
+                result = REPLAY
+            elif self.released:
+                result = FAULT
+            elif self.count == 0:
+                self.map(gfn, page, write)
+                result = MAPPED
         self.put_page(page)
         return result

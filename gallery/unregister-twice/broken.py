@@ -19,7 +19,7 @@ from unpinned import (
 
 
 class Client(SecondaryMMU):
-    """A client with release, which unregisters when its device is closed."""
+    """A client with release, which its device unregisters on close."""
 
     era = "2008"
     core = "3ad3d901bbcf"
@@ -57,12 +57,13 @@ class Client(SecondaryMMU):
         page = self.get_user_page(gfn, write)
         result = REPLAY
         with self.lock:
-            if self.seq == seq and self.count == 0:
-                if self.released:
-                    result = FAULT
-                else:
-                    self.map(gfn, page, write)
-                    result = MAPPED
+            if self.seq != seq:
+                result = REPLAY
+            elif self.released:
+                result = FAULT
+            elif self.count == 0:
+                self.map(gfn, page, write)
+                result = MAPPED
         self.put_page(page)
         return result
 

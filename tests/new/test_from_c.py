@@ -239,13 +239,25 @@ def test_callbacks_that_the_language_does_not_call_are_there_too(tmp_path: Path)
     text = (
         f"{END}static void rel(struct mmu_notifier *mn, struct mm_struct *mm)\n"
         "{\nspin_lock(&l);\nspin_unlock(&l);\n}\n"
-        "static const struct mmu_notifier_ops ops = { .invalidate_range_end = end, .release = rel };\n"
+        "static const struct mmu_notifier_ops ops = { .invalidate_range_end = end, .clear_young = rel };\n"
     )
     begun = read(tmp_path, text)
     assert begun.callbacks == ("end", "rel")
     assert method(begun, "rel") == "with self.l:\n    pass"
-    assert "GAP: the language does not call the op `release`: nobody calls this method." in begun.text
+    assert "GAP: the language does not call the op `clear_young`: nobody calls this method." in begun.text
     assert "GAP: no function of this file gets pages" in begun.text
+
+
+def test_release_is_a_callback_without_a_range(tmp_path: Path) -> None:
+    text = (
+        f"{END}static void rel(struct mmu_notifier *mn, struct mm_struct *mm)\n"
+        "{\nspin_lock(&l);\nspin_unlock(&l);\n}\n"
+        "static const struct mmu_notifier_ops ops = { .invalidate_range_end = end, .release = rel };\n"
+    )
+    begun = read(tmp_path, text)
+    assert "    def release(self):\n" in begun.text
+    assert method(begun, "release") == "with self.l:\n    pass"
+    assert "`self.zap(all_pages())`" in begun.text
 
 
 def test_numbers_are_lines_of_the_file(tmp_path: Path) -> None:

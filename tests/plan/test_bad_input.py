@@ -378,7 +378,9 @@ CLASS = [
     ("§def invalidate_range_begin(self, r):\n    pass", "did you mean `invalidate_range_start`?", "The mm calls"),
     ("§def invalidate_pages(self, r):\n    pass", "did you mean `invalidate_page`?", "helper"),
     ("§def pagefault(self, r):\n    pass", "did you mean `page_fault`?", "helper"),
-    ("§def release(self):\n    pass", "not modelled yet", "helper"),
+    ("§def clear_young(self, r):\n    pass", "not modelled yet", "helper"),
+    ("§core = '2012'", "no such core", "3ad3d901bbcf"),
+    ("§def release(self, mm):\n    pass", "release() with 0 arguments", "def release(self):"),
     ("§def clear_flush_young(self, gfn):\n    pass", "not modelled yet", ""),
     (
         "§def invalidate_range_end(self):\n    pass",

@@ -233,10 +233,10 @@ def test_two_classes_of_one_name_in_a_lineage(tmp_path):
 
 
 def test_a_helper_of_any_name_that_is_called(tmp_path):
-    text = BASE + "class Mine(Kvm):\n    def release(self, gfn):\n        return gfn\n"
+    text = BASE + "class Mine(Kvm):\n    def age_page(self, gfn):\n        return gfn\n"
     with pytest.raises(PlanError, match="not modelled yet"):
         plans(tmp_path, text)
-    assert plans(tmp_path, text + "    def invalidate_page(self, gfn):\n        self.release(gfn)\n")
+    assert plans(tmp_path, text + "    def invalidate_page(self, gfn):\n        self.age_page(gfn)\n")
 
 
 # ---- models

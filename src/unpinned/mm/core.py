@@ -124,7 +124,7 @@ class Core(Primary):
     # ---- the end of the mm
 
     def exit(self):
-        """End the mm with its last thread: release the client, then free all pages.
+        """End the mm when its last thread is gone: release the client, then free all pages.
 
         Faults are run by threads of the process, so that none is under way, and no later one gets a page.
         """

@@ -68,4 +68,4 @@ class Core3ad3d901bbcf(Core):
 
 
 class Core751efd8610d3(Core2008):
-    """The core of 751efd8610d3 (2013): only one of the two releases the client, and again it is off the list by then."""
+    """The core of 751efd8610d3 (2013): one of the two releases the client, and it is off the list by then."""

@@ -69,7 +69,7 @@ MM_CALLS: Final = frozenset(
 #: The class attributes by which a plan says what it is.
 ATTRIBUTES: Final = frozenset(["core", "era", "flavour", "operations", "own", "promises", "sptes", "waive"])
 ERAS: Final = ("2008", "current")
-#: How the core of the notifiers releases a client and takes it off its list: today, as in a year, as a commit left it.
+#: How the core of the notifiers releases a client and takes it off its list: today's, or that of a year or a commit.
 CORES: Final = ("current", "2008", "3ad3d901bbcf", "751efd8610d3")
 #: How the mm holds the locks of its reverse map while it calls a plan: they spin, or they sleep.
 FLAVOURS: Final = ("spinning", "sleeping")
