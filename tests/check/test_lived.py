@@ -25,7 +25,8 @@ from unpinned.mm.system import build
 from unpinned.plan.reading.classes import PlanClass, read_plans
 
 FILES = [DRIVERS / "kvm2008.py", *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
-FILES.remove(PLANS / "current.py")  # the mm that Python runs here is that of 2008
+for other in ("current", "ioproc"):
+    FILES.remove(PLANS / f"{other}.py")  # the mm that Python runs here is that of 2008
 
 
 def _stmts(body: Body) -> list[Stmt]:

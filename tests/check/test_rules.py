@@ -21,7 +21,7 @@ from unpinned.check.successors import compile_system
 from unpinned.ir.program import System
 from unpinned.ir.rules import RULES
 from unpinned.mm.scenario import Scenario
-from unpinned.mm.system import build
+from unpinned.mm.system import build, promises
 from unpinned.plan.reading.classes import read_plans
 
 FOLDERS = {"drivers": DRIVERS, "examples": EXAMPLES}
@@ -141,3 +141,13 @@ def test_every_fault_after_munmap_ends_with_fault() -> None:
 def test_a_gate_round_the_translation_waits_for_itself() -> None:
     """The fault is inside and wants mmap_lock; munmap has that, and waits until no fault is inside."""
     assert stuck(search(PLANS / "vocabulary.py", "Gate", "1:1:munmap"))
+
+
+def test_methods_that_do_not_sleep_are_enough_for_three_clients() -> None:
+    """The mail says it of GRU, KVM and Quadrics: the locks under which the mm calls them may be spinlocks."""
+    clients = {"gru": "Gru2008", "kvm2008": "Kvm2008", "quadrics": "Ioproc"}
+    for file, name in clients.items():
+        plan = next(plan for plan in read_plans(DRIVERS / f"{file}.py") if plan.name == name)
+        assert (plan.era, plan.flavour) in (("2008", "spinning"), ("2005", "spinning"))
+        assert "sleep-in-atomic" in promises(plan)
+        assert found_rules(build(plan, scenario("1:1:reclaim"))) == set()

@@ -80,6 +80,14 @@ def test_spin_agrees_on_clients(path: Path, name: str, beside: str, tmp_path: Pa
 
 
 @requires_spin
+@pytest.mark.parametrize(("path", "name", "beside"), judged("ioproc"), ids=lambda value: getattr(value, "stem", value))
+def test_spin_agrees_on_hooks_under_the_page_table_lock(path: Path, name: str, beside: str, tmp_path: Path) -> None:
+    (plan,) = (plan for plan in read_plans(path) if plan.name == name)
+    scenario = read_scenario(beside)
+    agree(build(plan, scenario), scenario, tmp_path)
+
+
+@requires_spin
 @pytest.mark.long
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(

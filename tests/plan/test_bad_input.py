@@ -258,6 +258,17 @@ TOP = [
     ("from unpinned import §SpinLock as Mutex\n", "may not be renamed", "without as"),
     ("from unpinned import SpinLock as A, §Mutex as A\n", "two meanings", "Rename one"),
     ("from unpinned import *\n§class A:\n    pass\n", "`A` is no plan", "class A(SecondaryMMU):"),
+    (
+        "from unpinned.drivers.quadrics import Ioproc\nclass A(Ioproc):\n"
+        "    §def invalidate_range_end(self, r):\n        pass\n",
+        "is of later eras",
+        "era = '2008'",
+    ),
+    (
+        "from unpinned.drivers.quadrics import Ioproc\n§class A(Ioproc):\n    flavour = 'sleeping'\n",
+        "are spinlocks in that of 2005",
+        "Leave it out",
+    ),
     ("from unpinned import *\nclass A(SecondaryMMU, §SecondaryMMU):\n    pass\n", "2 bases", ""),
     ("from unpinned import *\nclass A(§object):\n    pass\n", "no class `object`", "derive it from a plan"),
     ("from unpinned import *\nclass A(§unpinned.X):\n    pass\n", "name of a class", ""),
@@ -346,6 +357,7 @@ CLASS = [
     ("def m(self, x, §x):\n    pass", "two parameters", "Rename one"),
     ("def m(self, §MAPPED):\n    pass", "word of the language", ""),
     ("era = §'2009'", "no such era", "'2008'"),
+    ("§def ioproc_invalidate_page(self, gfn):\n    pass", "is of era '2005'", "era = '2005'"),
     ("era = §2008", "no such era", "'2008'"),
     ("era = §'2019'", "no such era", "'current'"),
     ("era = §f()", "no such era", ""),

@@ -31,9 +31,12 @@ _ARGUMENTS: Final = {
     "invalidate_page": (Val("gfn", (Const(0),)),),
     "invalidate": (Val("range", (Const(0), Const(1))), Val("int", (Local("cur_seq"),))),
     "arch_invalidate_secondary_tlbs": (Val("range", (Const(0), Const(1))),),
+    "ioproc_invalidate_range": (Val("range", (Const(0), Const(1))),),
+    "ioproc_invalidate_page": (Val("gfn", (Const(0),)),),
+    "ioproc_update_page": (Val("gfn", (Const(0),)), Val("page", (Local("page"),)), Val("bool", (Local("write"),))),
 }
 
-#: The operations of the mm of 2008 that call a hook; today all of them call all hooks.
+#: The operations of the mm of 2008 that call a hook; in other eras all of them are taken to call all hooks.
 _CALLERS: Final = {
     "page_fault": frozenset(ERA_OPERATIONS["2008"]),
     "invalidate_range_start": frozenset({"zap", "munmap"}),
@@ -80,7 +83,7 @@ def hooks(plan: PlanClass) -> tuple[Hook, ...]:
     :raises PlanError: for whatever the plan does that is not in the language.
     """
     admitted = frozenset(plan.admitted)
-    called = dict.fromkeys(_ARGUMENTS, admitted) if plan.era == "current" else _CALLERS
+    called = dict.fromkeys(_ARGUMENTS, admitted) if plan.era != "2008" else _CALLERS
     return tuple(
         _hook(plan, name, callers & admitted)
         for name, callers in called.items()

@@ -205,10 +205,16 @@ def rules(plan: PlanClass) -> tuple[str, ...]:
 def null_ops(plan: PlanClass) -> tuple[str, ...]:
     """Return the methods that the mm would call and the plan lacks."""
     hooks = ("invalidate_range_start", "invalidate_range_end", "invalidate_page")
+    if plan.era == "2005":
+        return tuple(hook for hook in ERA_HOOKS["2005"] if hook not in plan.methods)
     if "invalidate" in plan.methods or "arch_invalidate_secondary_tlbs" in plan.methods:
         return ()
     called = [hook for hook in hooks if plan.era == "2008" or hook not in ERA_HOOKS["2008"]]
     return tuple(hook for hook in called if hook not in plan.methods)
+
+
+#: Module and class of the mm of an era.
+_MODELS: Final = {"2005": ("mm2005", "Mm2005"), "2008": ("mm2008", "Mm2008"), "current": ("current", "MmCurrent")}
 
 
 @cache
@@ -217,14 +223,12 @@ def _mm(era: str, flavour: str, core: str) -> PlanClass:
 
     That of 2008 has the locks of its reverse map in a flavour: anon_vma's was a spinlock, and then slept (3.0).
     """
-    mm = _model("current", "MmCurrent") if era == "current" else _model("mm2008", "Mm2008")
+    mm = _model(*_MODELS[era])
     if core != "current":
         other = _model("cores", f"Core{core}")
         before = {name: method for name, method in other.methods.items() if method.owner in other.lineage[:-2]}
         mm = replace(mm, methods=mm.methods | before)
-    if era == "current":
-        return mm
-    if flavour == "spinning":
+    if era != "2008" or flavour == "spinning":
         return mm
     lock = mm.fields["rmap_lock"]
     assert lock.of is not None

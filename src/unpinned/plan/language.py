@@ -427,10 +427,12 @@ class SecondaryMMU:
     REPLAY, MAPPED or FAULT. `invalidate_range_start(self, r)`, `invalidate_range_end(self, r)` and, in 2008,
     `invalidate_page(self, gfn)` are called by the mm; one that the plan lacks does nothing. In the current era
     `invalidate_range_start` may return -EAGAIN where `r.blockable` is False; `invalidate(self, r, cur_seq)` makes the
-    plan an interval notifier's; and `arch_invalidate_secondary_tlbs(self, r)` is called with the CPU's TLB flush.
+    plan an interval notifier's; and `arch_invalidate_secondary_tlbs(self, r)` is called with the CPU's TLB flush. In the
+    era of 2005 `ioproc_invalidate_range(self, r)`, `ioproc_invalidate_page(self, gfn)` and `ioproc_update_page(self,
+    gfn, page, write)` are called under the page table lock.
     """
 
-    #: The kernel's notifier of that time: '2008', or 'current' (Linux 6.12).
+    #: The kernel's notifier of that time: '2008', 'current' (Linux 6.12), or '2005', with ioproc hooks.
     era: ClassVar[str] = "2008"
     #: The locks under which the mm walks its reverse map: 'spinning', or 'sleeping' for methods that sleep.
     flavour: ClassVar[str] = "spinning"

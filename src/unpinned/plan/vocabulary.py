@@ -26,9 +26,13 @@ HOOKS: Final[dict[str, tuple[str, ...]]] = {
     "invalidate": ("r", "cur_seq"),
     "arch_invalidate_secondary_tlbs": ("r",),
     "release": (),
+    "ioproc_invalidate_range": ("r",),
+    "ioproc_invalidate_page": ("gfn",),
+    "ioproc_update_page": ("gfn", "page", "write"),
 }
 #: The hooks that one era alone has.
 ERA_HOOKS: Final[dict[str, tuple[str, ...]]] = {
+    "2005": ("ioproc_invalidate_range", "ioproc_invalidate_page", "ioproc_update_page"),
     "2008": ("invalidate_page",),
     "current": ("invalidate", "arch_invalidate_secondary_tlbs"),
 }
@@ -68,7 +72,7 @@ MM_CALLS: Final = frozenset(
 
 #: The class attributes by which a plan says what it is.
 ATTRIBUTES: Final = frozenset(["core", "era", "flavour", "operations", "own", "promises", "sptes", "waive"])
-ERAS: Final = ("2008", "current")
+ERAS: Final = ("2008", "current", "2005")
 #: How the core of the notifiers releases a client and takes it off its list: today's, or that of a year or a commit.
 CORES: Final = ("current", "2008", "3ad3d901bbcf", "751efd8610d3")
 #: How the mm holds the locks of its reverse map while it calls a plan: they spin, or they sleep.
@@ -78,6 +82,7 @@ SPTES: Final = ("own", "pinned", "cpu")
 #: What the mm may do, by era, in the order of a ladder.
 ERA_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
     "2008": ("zap", "munmap", "reclaim", "exit"),
+    "2005": ("zap", "munmap", "reclaim"),
     "current": ("zap", "munmap", "reclaim", "migrate", "fork", "cow", "oom_reap", "exit"),
 }
 OPERATIONS: Final = tuple(dict.fromkeys(op for ops in ERA_OPERATIONS.values() for op in ops))

@@ -27,6 +27,9 @@ HOOK_TYPES: Final = {
     "invalidate": ("range", "int"),
     "arch_invalidate_secondary_tlbs": ("range",),
     "release": (),
+    "ioproc_invalidate_range": ("range",),
+    "ioproc_invalidate_page": ("gfn",),
+    "ioproc_update_page": ("gfn", "page", "bool"),
 }
 #: What a hook returns that may return something, and what it means if it returns nothing.
 HOOK_RESULTS: Final = {"invalidate_range_start": Val("int", (Const(0),)), "invalidate": Val("bool", (TRUE,))}

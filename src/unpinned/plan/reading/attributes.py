@@ -39,7 +39,7 @@ def _era(source: Source, value: ast.expr) -> str:
     """Return the era."""
     era = value.value if isinstance(value, ast.Constant) else None
     if not isinstance(era, str) or era not in ERAS:
-        raise source.error(value, "no such era", "Write `era = '2008'` or `era = 'current'`.")
+        raise source.error(value, "no such era", "Write `era = '2008'`, `era = 'current'` or `era = '2005'`.")
     return era
 
 

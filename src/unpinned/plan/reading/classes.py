@@ -191,6 +191,10 @@ def _era(defined: ClassDef, attributes: Mapping[str, Value], methods: Mapping[st
             if other != era and hook in methods:
                 hint = f"The mm of era {era!r} does not call it: write `era = {other!r}`, or leave the method out."
                 raise methods[hook].source.error(methods[hook].node, f"`{hook}` is of era {other!r}", hint)
+    for hook in ("invalidate_range_start", "invalidate_range_end") if era == "2005" else ():
+        if hook in methods:
+            hint = "The mm of era '2005' does not call it: write `era = '2008'`, or leave the method out."
+            raise methods[hook].source.error(methods[hook].node, f"`{hook}` is of later eras", hint)
     operations = attributes.get("operations")
     for op in operations if isinstance(operations, tuple) else ():
         if op not in ERA_OPERATIONS[era]:
@@ -201,8 +205,9 @@ def _era(defined: ClassDef, attributes: Mapping[str, Value], methods: Mapping[st
             if name.startswith("mmu_interval_") and "invalidate" not in methods:
                 hint = "Define `def invalidate(self, r, cur_seq):`, which makes the plan an interval notifier's."
                 raise method.source.error(call, f"`{name}` without a subscription", hint)
-    if era == "current" and attributes.get("flavour") is not None:
-        what = "`flavour` is said of 2008: the locks of the reverse map sleep in the current era"
+    if era != "2008" and attributes.get("flavour") is not None:
+        then = "sleep in the current era" if era == "current" else "are spinlocks in that of 2005"
+        what = f"`flavour` is said of 2008: the locks of the reverse map {then}"
         raise defined.source.error(defined.node, what, "Leave it out.")
     return era
 
