@@ -22,22 +22,6 @@ class SnapshotAgain(Kvm2008):
             seq = self.seq
 
 
-class PageAgain(Kvm2008):
-    """The twin: it gets the page again too."""
-
-    def page_fault(self, gfn, write):
-        while True:
-            seq = self.seq
-            page = self.get_user_page(gfn, write)
-            with self.mmu_lock:
-                fresh = self.range_count == 0 and self.seq == seq
-                if fresh:
-                    self.map(gfn, page, write)
-            self.put_page(page)
-            if fresh:
-                return MAPPED
-
-
 class HelperReadsLate(Kvm2008):
     """A helper gets the page, and another tests what was read behind it: stale-use."""
 

@@ -28,6 +28,10 @@ LINTS: Final[dict[str, str]] = {
     "flush-after-unlock": "what was zapped under a lock is flushed before the lock is dropped",
     "unbalanced-count": "what start counts up, end counts down, on every path",
     "read-then-clear": "a flag that is found set is cleared in the same step, or under a lock",
+    "sleep-not-blockable": "what may sleep is done only where r.blockable",
+    "trylock-ignored": "an invalidation that does not get its lock refuses, or zaps without it",
+    "set-seq-missing": "every invalidation that is taken in sets the notifier's sequence",
+    "set-seq-late": "the notifier's sequence is set before the lock of the fault's test is dropped",
 }
 
 #: The rules that no single state shows: they are asked of the whole graph (check/graph.py).

@@ -12,6 +12,9 @@ from unpinned.lint.walk import Paths
 #: Changes of more than this are one.
 _MOST = 8
 
+#: What is said of a range that may not block.
+_REAPED = " where r is not blockable; the mm calls end for a start that has refused, too"
+
 _START, _END, _PAGE = "invalidate_range_start", "invalidate_range_end", "invalidate_page"
 
 
@@ -20,10 +23,13 @@ def unbalanced_count(walked: Walked) -> Iterator[Finding]:
     for name in _counts(walked):
         if _nets(walked.paths.get("page_fault"), name) != {0}:
             continue  # faults and invalidations share it: what one leaves, the other may take
-        start, end, page = (_nets(walked.paths.get(hook), name) for hook in (_START, _END, _PAGE))
-        if start != {-net for net in end}:
-            what = f"start adds {_listed(start)} to {name} and end {_listed(end)}, by the paths that they may take"
-            yield _finding(walked, (_START, _END), name, what)
+        for paths, where in ((walked.paths, ""), (walked.reaped, _REAPED)):
+            start, end = (_nets(paths.get(hook), name) for hook in (_START, _END))
+            if start != {-net for net in end}:
+                what = f"start adds {_listed(start)} to {name} and end {_listed(end)}, by the paths that they may take"
+                yield _finding(walked, (_START, _END), name, what + where)
+                break
+        page = _nets(walked.paths.get(_PAGE), name)
         if page != {0}:
             yield _finding(
                 walked, (_PAGE,), name, f"invalidate_page adds {_listed(page)} to {name}, and nobody undoes it"

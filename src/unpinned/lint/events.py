@@ -11,6 +11,9 @@ from unpinned.errors import Pos
 #: An age stands for itself below this; this and more are one.
 OLDEST: Final = 3
 
+#: The sequence of an interval notifier, as if it were a field.
+SEQUENCE: Final = "the notifier's sequence"
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -35,7 +38,15 @@ class Page:
     pos: Pos
 
 
-Value = Known | Snapshot | Page
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Whether a field has changed between two reads of it, which a call has found out."""
+
+    old: Snapshot
+    new: Snapshot
+
+
+Value = Known | Snapshot | Page | Changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +93,13 @@ class Takes(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Misses(Event):
+    """It tries to take a lock, and does not get it."""
+
+    lock: str
+
+
+@dataclass(frozen=True, slots=True)
 class Drops(Event):
     """It drops a lock."""
 
@@ -93,6 +111,20 @@ class Sleeps(Event):
     """It goes on a wait queue, and may sleep until it is woken."""
 
     queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Breaks(Event):
+    """It breaks a rule of the checker, whatever others do."""
+
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers(Event):
+    """The hook returns `value`, or something that is not known."""
+
+    value: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Walked:
-    """The paths of all hooks of a plan, by name."""
+    """The paths of all hooks of a plan, by name; and of those that the OOM reaper calls, as it calls them."""
 
     paths: Mapping[str, Paths]
+    reaped: Mapping[str, Paths]
 
     @property
     def fault(self) -> Paths:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from unpinned.ir.rules import LINTS
+from unpinned.lint.blocking import sleep_not_blockable, trylock_ignored
 from unpinned.lint.counts import unbalanced_count
 from unpinned.lint.finding import Finding, Walked
 from unpinned.lint.flags import read_then_clear
 from unpinned.lint.flushes import flush_after_unlock
-from unpinned.lint.graph import hooks
+from unpinned.lint.graph import hooks, reaped
 from unpinned.lint.locking import check_outside_lock, lock_across_gup
+from unpinned.lint.sequences import set_seq_late, set_seq_missing
 from unpinned.lint.snapshots import snapshot_after_read, snapshot_in_loop, snapshot_not_refreshed
 from unpinned.lint.walk import paths
 from unpinned.plan.reading.classes import PlanClass
@@ -28,7 +30,15 @@ BY_NAME: Final[Mapping[str, Callable[[Walked], Iterator[Finding]]]] = {
     "flush-after-unlock": flush_after_unlock,
     "unbalanced-count": unbalanced_count,
     "read-then-clear": read_then_clear,
+    "sleep-not-blockable": sleep_not_blockable,
+    "trylock-ignored": trylock_ignored,
+    "set-seq-missing": set_seq_missing,
+    "set-seq-late": set_seq_late,
 }
+
+
+#: The rule of the checker that alone is broken by what a lint finds: whoever waives the one waives the other.
+BREAKS: Final[Mapping[str, str]] = {"sleep-not-blockable": "sleep-in-atomic"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +55,32 @@ class Linted:
     idle: tuple[str, ...]
     cut: tuple[str, ...]
 
+    def reason(self, finding: Finding) -> str:
+        """Return why a finding is waived."""
+        return self.plan.waive[_waiver(self.plan, finding)]
+
+
+def _waiver(plan: PlanClass, finding: Finding) -> str:
+    """Return the name by which a plan waives a finding; empty if it does not."""
+    names = (finding.rule, BREAKS.get(finding.rule, ""))
+    return next((name for name in names if name in plan.waive), "")
+
 
 def look(plan: PlanClass) -> Linted:
     """Look at a plan with every rule; nothing is searched.
 
     :raises PlanError: for whatever the plan does that is not in the language.
     """
-    walked = Walked({hook.name: paths(hook) for hook in hooks(plan)})
-    cut = tuple(name for name, walk in walked.paths.items() if walk.cut)
+    walked = Walked(*({hook.name: paths(hook) for hook in each} for each in (hooks(plan), reaped(plan))))
+    walks = (*walked.paths.items(), *walked.reaped.items())
+    cut = tuple(dict.fromkeys(name for name, walk in walks if walk.cut))
     found = {finding for name in LINTS if not cut for finding in BY_NAME[name](walked)}
     every = sorted(found, key=lambda one: (one.pos.file, one.pos.line, one.pos.col, one.hook, one.rule, one.what))
     rules = {one.rule for one in every}
     return Linted(
         plan=plan,
-        found=tuple(one for one in every if one.rule not in plan.waive),
-        waived=tuple(one for one in every if one.rule in plan.waive),
+        found=tuple(one for one in every if not _waiver(plan, one)),
+        waived=tuple(one for one in every if _waiver(plan, one)),
         idle=tuple(name for name in plan.waive if name in LINTS and name not in rules and not cut),
         cut=cut,
     )

@@ -9,19 +9,24 @@ local was read are followed; everything else may be anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from unpinned.ir.program import Choose, Const, Expr, Local, Op, Set, Shared, Wait
+from unpinned.ir.program import Check, Choose, Const, Expr, Local, Op, Set, Shared, Wait
 from unpinned.lint.events import (
     OLDEST,
+    SEQUENCE,
+    Answers,
     Begins,
+    Breaks,
+    Changed,
     Compares,
     Drops,
     Event,
     Finds,
     Hold,
     Known,
+    Misses,
     Page,
     Reads,
     Returned,
@@ -32,7 +37,7 @@ from unpinned.lint.events import (
     Value,
     Wakes,
 )
-from unpinned.lint.graph import Hook, field
+from unpinned.lint.graph import Call, Hook, field
 from unpinned.plan.lowering.fields import QUEUED
 from unpinned.plan.lowering.values import INT_HI, INT_LO
 
@@ -131,12 +136,27 @@ class _Step:
                 event = Returned(self.node.pos, self.held, call.name)
                 if isinstance(call.page, Local):
                     known[call.page.name] = Page(self.node.pos)
-            yield (event,), self._at(after[0], known)
+            yield (event, *self._sequence(call, known)), self._at(after[0], known)
         elif self.node.cond is not None:
             for truth, env, events in self._decide(self.node.cond, known):
                 yield events, self._at(after[0 if truth else 1], env)
         else:
             yield from self._statement(after[0], known)
+
+    def _sequence(self, call: Call, known: dict[str, Value]) -> tuple[Event, ...]:
+        """Note what is known of an interval notifier's sequence behind a call; return what that did to it."""
+        if call.name == "mmu_interval_set_seq" and not call.begins:
+            return (Stores(self.node.pos, self.held, SEQUENCE, 1, None),)
+        if call.seq is None:
+            return ()
+        known.update(self._older(SEQUENCE, known))
+        new = Snapshot(SEQUENCE, self.node.pos)
+        old = None if call.old is None else _value(call.old, known)
+        if call.old is None:
+            known[call.seq.name] = new
+        elif isinstance(old, Snapshot):
+            known[call.seq.name] = Changed(old, new)
+        return (Reads(self.node.pos, self.held, SEQUENCE),)
 
     def _at(self, place: int, known: dict[str, Value], held: tuple[Hold, ...] | None = None) -> State | None:
         if place < 0:
@@ -158,17 +178,29 @@ class _Step:
             case Set(Local(local, None), Shared() as source) if name := field(source):
                 yield self._read(place, known, local, name)
             case Set(Local(local, None), value):
-                for found, env, events in self._options(value, known):
+                for found, env, does in self._options(value, known):
+                    events = (*does, *self._told(local, found))
                     if found is None:
                         env.pop(local, None)
                     else:
                         env[local] = found
                     yield events, self._at(place, env)
+            case Check(cond, rule):
+                for truth, env, events in self._decide(cond, known):
+                    yield (*events, *(() if truth else (Breaks(self.node.pos, self.held, rule),))), self._at(place, env)
             case Choose(Local(local, None)):
                 known.pop(local, None)
                 yield (), self._at(place, known)
             case _:
                 yield (), self._at(place, known)
+
+    def _told(self, local: str, found: Value | None) -> tuple[Event, ...]:
+        """Return what a local tells by its value: that a lock was not got, or what the hook returns."""
+        if self.state.place in self.hook.tries and found == Known(0):
+            return (Misses(self.node.pos, self.held, self.hook.tries[self.state.place]),)
+        if local == self.hook.answer:
+            return (Answers(self.node.pos, self.held, found.value if isinstance(found, Known) else None),)
+        return ()
 
     def _queue(self, name: str, value: Expr) -> tuple[Event, ...]:
         """Return what a change of a wait queue is: a CPU goes there itself, or changes each that is there."""
@@ -189,13 +221,27 @@ class _Step:
 
     def _read(self, place: int, known: dict[str, Value], local: str, name: str) -> Edge:
         """Read a field: what was read of it before is older by one."""
-        older: dict[str, Value] = {}
-        for each, value in known.items():
-            older[each] = value
-            if isinstance(value, Snapshot) and value.field == name:
-                older[each] = Snapshot(name, value.pos, min(value.age + 1, OLDEST))
+        older = self._older(name, known)
         older[local] = Snapshot(name, self.node.pos)
         return (Reads(self.node.pos, self.held, name),), self._at(place, older)
+
+    @staticmethod
+    def _older(name: str, known: dict[str, Value]) -> dict[str, Value]:
+        """Return what is known when a field is read once more."""
+
+        def aged(one: Snapshot) -> Snapshot:
+            return replace(one, age=min(one.age + 1, OLDEST)) if one.field == name else one
+
+        older: dict[str, Value] = {}
+        for each, value in known.items():
+            match value:
+                case Snapshot():
+                    older[each] = aged(value)
+                case Changed(old, new):
+                    older[each] = Changed(aged(old), aged(new))
+                case _:
+                    older[each] = value
+        return older
 
     # ---- what an expression may be
 
@@ -263,7 +309,11 @@ class _Step:
             names.add(expr.name)
         is_truth = bool(names & self.hook.truths)
         for truth in (True, False):
-            events = (Finds(self.node.pos, self.held, value, truth),) if isinstance(value, Snapshot) else ()
+            events: tuple[Event, ...] = ()
+            if isinstance(value, Snapshot):
+                events = (Finds(self.node.pos, self.held, value, truth),)
+            elif isinstance(value, Changed):
+                events = (Compares(self.node.pos, self.held, value.old, value.new, not truth),)
             found = dict.fromkeys(names, Known(int(truth))) if is_truth or not truth else {}
             yield truth, {**known, **found}, events
 

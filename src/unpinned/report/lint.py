@@ -54,7 +54,7 @@ def _remarks(linted: Linted) -> list[str]:
     """Return the lines on waivers, and on what was not looked at."""
     lines: list[str] = []
     for finding in linted.waived:
-        lines += wrapped(" waived         ", f"{finding.rule}, {_place(finding)}: {linted.plan.waive[finding.rule]}")
+        lines += wrapped(" waived         ", f"{finding.rule}, {_place(finding)}: {linted.reason(finding)}")
     for rule in linted.idle:
         lines += wrapped(" waived in vain ", f"{rule} finds nothing: leave its waiver out")
     for hook in linted.cut:
