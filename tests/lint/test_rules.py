@@ -222,6 +222,64 @@ def test_a_plan_with_too_many_paths_is_not_judged_by_some_of_them(monkeypatch: p
     assert " not looked at page_fault() has more paths than lints follow " in " ".join(api.lint_report(said).split())
 
 
+def test_who_waives_a_rule_waives_what_alone_breaks_it() -> None:
+    said = linted("src/unpinned/drivers/xpmem.py:Xpmem")
+    (finding,) = said.waived
+    assert (finding.rule, said.reason(finding)) == ("sleep-not-blockable", said.plan.waive["sleep-in-atomic"])
+
+
+NOTIFIER = """\
+from unpinned import *
+from unpinned.drivers.interval import Hmm
+
+class Plan(Hmm):
+    spin = SpinLock()
+    seq = Counter()
+
+    def invalidate(self, r, cur_seq):
+{body}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "rules"),
+    [
+        ("return super().invalidate(r, cur_seq)", []),
+        ("self.seq += 1\nself.zap(r)\nreturn True", ["set-seq-missing"]),
+        ("self.mmu_interval_set_seq(cur_seq)\nwith self.user_lock:\n    self.zap(r)\nreturn True",
+         ["sleep-not-blockable"]),
+        ("with self.spin, self.user_lock:\n    self.mmu_interval_set_seq(cur_seq)\n    self.zap(r)\n"
+         "return True", []),
+        ("return False", []),
+        ("with self.user_lock.trylock() as got:\n    pass\n"
+         "self.mmu_interval_set_seq(cur_seq)\nself.zap(r)\nreturn True", ["check-outside-lock"]),
+    ],
+)  # fmt: skip
+def test_what_an_invalidation_must_do(body: str, rules: list[str], tmp_path: Path) -> None:
+    """What races for another reason, or holds, is left to the check."""
+    lines = "".join(f"        {line}\n" for line in body.split("\n"))
+    (tmp_path / "plan.py").write_text(NOTIFIER.format(body=lines), encoding="utf-8")
+    assert [one.rule for one in api.lint(api.one_plan(tmp_path / "plan.py")).found] == rules
+
+
+def test_a_fault_with_a_counter_of_its_own_needs_no_sequence(tmp_path: Path) -> None:
+    own = NOTIFIER.format(
+        body="        with self.spin:\n            self.seq += 1\n            self.zap(r)\n        return True"
+    )
+    own += """
+    def page_fault(self, gfn, write):
+        seq = self.seq
+        page = self.get_user_page(gfn, write)
+        with self.spin:
+            if self.seq == seq:
+                self.map(gfn, page, write)
+        self.put_page(page)
+        return MAPPED
+"""
+    (tmp_path / "plan.py").write_text(own, encoding="utf-8")
+    assert api.lint(api.one_plan(tmp_path / "plan.py")).found == ()
+
+
 # ---- waivers
 
 WAIVED = """\

@@ -13,34 +13,31 @@ from unpinned import MAPPED, REPLAY, Counter, SecondaryMMU, SpinLock
 class Skeleton(SecondaryMMU):
     """Family B: whoever loses the race with an invalidation takes the fault again.
 
-    The mm calls the three methods below before or after it takes pages away; hardware calls page_fault. All of them may
-    run at once, on any CPU. Each access to a field is a step, and any other CPU may run between two steps.
+    The mm calls the methods below round each change of a PTE; hardware calls page_fault. All of them may run at once,
+    on any CPU. Each access to a field is a step, and any other CPU may run between two steps.
     """
 
-    # Shared by all CPUs. `Mutex()` and `RwSem()` sleep, and so cannot stand in place of this one: see invalidate_page.
+    era = "current"  # the mm of Linux 6.12: start and end for reclaim too, and no invalidate_page
+
+    # Shared by all CPUs. `Mutex()` and `RwSem()` sleep: in place of this one they could be waited for only where
+    # r.blockable, which it is not if the OOM reaper calls.
     mmu_lock = SpinLock()
-    seq = Counter()          # how many invalidations have ended
+    seq = Counter(bits=6)    # how many invalidations have ended
     range_count = Counter()  # how many ranges are open now; ranges overlap, so a Flag would not do
 
-    # Called by zap (MADV_DONTNEED) and munmap before the first PTE of the range is cleared, under mmap_lock. May sleep,
-    # but not under the spinlock. All pages of the range are still mapped by the mm here.
+    # Called before the first PTE of the range is changed: all its pages are still mapped by the mm. May sleep where
+    # r.blockable, but not under the spinlock. Where r is not blockable it may return -EAGAIN, and the mm leaves the
+    # range alone; this takes every range in, and so returns nothing.
     def invalidate_range_start(self, r):
         with self.mmu_lock:
             self.range_count += 1  # from here on no fault maps a page
             self.zap(r)            # clears the sptes of the range, and flushes the TLBs of the vCPUs
 
-    # Called after the pages of the range were freed, under mmap_lock. May sleep.
+    # Called when the PTEs of the range have changed. May sleep where r.blockable.
     def invalidate_range_end(self, r):
         with self.mmu_lock:
             self.seq += 1          # a fault that began before the end must not map what it got: leave this out, and
             self.range_count -= 1  # a whole start..end pair between two looks of a fault goes unseen
-
-    # Called by reclaim, after the PTE was cleared and before the page is freed, under the lock of the reverse map. That
-    # is a spinlock (unless the plan says flavour = 'sleeping'), so nothing in here may sleep.
-    def invalidate_page(self, gfn):
-        with self.mmu_lock:
-            self.seq += 1
-            self.zap(gfn)
 
     # Called when the guest touches a page that its spte does not allow. No lock is held, and everything may sleep.
     def page_fault(self, gfn, write):
@@ -56,4 +53,6 @@ class Skeleton(SecondaryMMU):
 
 # What to change first: put your lock in the place of mmu_lock, with its kind, and see whether it may be held where it
 # is. Then write page_fault in the order in which your driver does these things. `unpinned check` shows the race if the
-# order is wrong, and `unpinned why` says which of these lines the plan needs.
+# order is wrong, and `unpinned why` says which of these lines the plan needs. A client of an interval notifier has
+# `def invalidate(self, r, cur_seq):` in the place of start and end, and the kernel keeps its count and its sequence:
+# drivers/interval.py of unpinned is one.
