@@ -248,11 +248,15 @@ class Plan(Hmm):
         ("self.seq += 1\nself.zap(r)\nreturn True", ["set-seq-missing"]),
         ("self.mmu_interval_set_seq(cur_seq)\nwith self.user_lock:\n    self.zap(r)\nreturn True",
          ["sleep-not-blockable"]),
-        ("with self.spin, self.user_lock:\n    self.mmu_interval_set_seq(cur_seq)\n    self.zap(r)\n"
-         "return True", []),
+        ("with self.spin, self.user_lock:\n    self.mmu_interval_set_seq(cur_seq)\n    self.zap(r)\nreturn True", []),
         ("return False", []),
-        ("with self.user_lock.trylock() as got:\n    pass\n"
-         "self.mmu_interval_set_seq(cur_seq)\nself.zap(r)\nreturn True", ["check-outside-lock"]),
+        (
+            (
+                "with self.user_lock.trylock() as got:\n    pass\n"
+                "self.mmu_interval_set_seq(cur_seq)\nself.zap(r)\nreturn True"
+            ),
+            ["check-outside-lock"],
+        ),
     ],
 )  # fmt: skip
 def test_what_an_invalidation_must_do(body: str, rules: list[str], tmp_path: Path) -> None:

@@ -259,8 +259,10 @@ TOP = [
     ("from unpinned import SpinLock as A, §Mutex as A\n", "two meanings", "Rename one"),
     ("from unpinned import *\n§class A:\n    pass\n", "`A` is no plan", "class A(SecondaryMMU):"),
     (
-        "from unpinned.drivers.quadrics import Ioproc\nclass A(Ioproc):\n"
-        "    §def invalidate_range_end(self, r):\n        pass\n",
+        (
+            "from unpinned.drivers.quadrics import Ioproc\n"
+            "class A(Ioproc):\n    §def invalidate_range_end(self, r):\n        pass\n"
+        ),
         "is of later eras",
         "era = '2008'",
     ),

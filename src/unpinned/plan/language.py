@@ -427,9 +427,9 @@ class SecondaryMMU:
     REPLAY, MAPPED or FAULT. `invalidate_range_start(self, r)`, `invalidate_range_end(self, r)` and, in 2008,
     `invalidate_page(self, gfn)` are called by the mm; one that the plan lacks does nothing. In the current era
     `invalidate_range_start` may return -EAGAIN where `r.blockable` is False; `invalidate(self, r, cur_seq)` makes the
-    plan an interval notifier's; and `arch_invalidate_secondary_tlbs(self, r)` is called with the CPU's TLB flush. In the
-    era of 2005 `ioproc_invalidate_range(self, r)`, `ioproc_invalidate_page(self, gfn)` and `ioproc_update_page(self,
-    gfn, page, write)` are called under the page table lock.
+    plan an interval notifier's; and `arch_invalidate_secondary_tlbs(self, r)` is called with the CPU's TLB flush.
+    In the era of 2005 `ioproc_invalidate_range(self, r)`, `ioproc_invalidate_page(self, gfn)` and
+    `ioproc_update_page(self, gfn, page, write)` are called under the page table lock.
     """
 
     #: The kernel's notifier of that time: '2008', 'current' (Linux 6.12), or '2005', with ioproc hooks.

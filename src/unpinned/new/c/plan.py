@@ -310,10 +310,9 @@ def _client(file: CFile, client: Client, fault: Function | None, own: list[Funct
             returns = _RETURNS.get(op, "none") if client.era == "current" else "none"
             block = with_blocks(reader.body(function, returns, in_fault=False)[0])
         made = op if hook else reader.method_name(name)
-        else:
-            what = "all_pages()" if op == "release" else "r"
-            before = (f"GAP: say where the entries of the device are cleared: `self.zap({what})`.",)
-        block: tuple[Stmt, ...] = (Gap(0, "its body is not in this file"), *_told(op))
+        reader.methods.append(
+            Method(f"{made}({', '.join(['self', *_params(op, function)])})", doc, block, before=before)
+        )
     if fault is not None:
         block = with_blocks(reader.body(fault, "result", in_fault=True)[0])
         before = ("GAP: say which line sets the entry of the device: `self.map(gfn, page, write)`.",)
@@ -341,10 +340,16 @@ def _client(file: CFile, client: Client, fault: Function | None, own: list[Funct
     return reader
 
 
-        else:
-            what = "all_pages()" if op == "release" else "r"
-            before = (f"GAP: say where the entries of the device are cleared: `self.zap({what})`.",)
-        block: tuple[Stmt, ...] = (Gap(0, "its body is not in this file"), *_told(op))
+def _told(op: str) -> Block:
+    """Return what ends a callback of which nothing is known."""
+    return (Leave("return", 0, "True"),) if op == "invalidate" else ()
+
+
+def _params(op: str, function: Function | None) -> list[str]:
+    """Return the parameters of a callback: what stands for a range, and for more what it is called in C."""
+    params = list(HOOKS.get(op, ("r",)))
+    named = list(function.params)[2:] if function is not None else []
+    return [*params[:1], *(free_name(name) for name in named[: len(params) - 1] or params[1:])]
 
 
 def _text(
