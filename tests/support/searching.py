@@ -20,7 +20,7 @@ DRIVERS = ROOT / "src" / "unpinned" / "drivers"
 
 
 #: The files of plans whose clients have more than locks and counters: operations of their own, objects, work.
-CLIENTS = ("own", "lifetime", "work")
+CLIENTS = ("own", "lifetime", "work", "registration")
 
 
 @dataclass(frozen=True)

@@ -212,8 +212,12 @@ class Secondary(Model):
                 if given("closing"):
                     failed = result == FAULT
                 else:
+                    check(
+                        "progress",
+                        result != FAULT or self.mm.unmapped[gfn],
+                        "page_fault() ends with FAULT, and the address is mapped",
+                    )
                     failed = result == FAULT and self.mm.unmapped[gfn]
-                check("progress", result != FAULT or failed, "page_fault() ends with FAULT, and the address is mapped")
                 if failed:
                     self.faulting[this_cpu()] = False
             if failed:
