@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nouveau's shared virtual memory: a process goes away while its faults are handled.
+"""nouveau's svm: a process goes away while its faults are handled.
 
 Faults of the GPU stand in a buffer, and work handles them. It looks up to
 which svmm each belongs under a mutex, drops the mutex, and goes on with the
@@ -11,11 +11,11 @@ from unpinned import *
 
 
 class NouveauSvm(SecondaryMMU):
-    """The handler maps whatever stands in the buffer. Shown for munmap."""
+    """The handler maps what stands in the buffer. Shown for munmap."""
 
     own = ("fini",)
     operations = ("munmap",)
-    waive = {"progress": "the guest goes on when its svmm is gone, and its faults stay in the buffer"}
+    waive = {"progress": "the guest goes on when its svmm is gone"}
 
     svm_mutex = Mutex()
     joined = Flag(init=True)

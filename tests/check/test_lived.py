@@ -26,7 +26,15 @@ from unpinned.plan.reading.classes import PlanClass, read_plans
 
 FILES = [DRIVERS / "kvm2008.py", *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
 # The mm that Python runs here is that of 2008, and no client leaves it.
-ELSEWHERE = ("current", "ioproc", "lints_current", "mutants", "registration")
+ELSEWHERE = {
+    "current",
+    "ioproc",
+    "lints_current",
+    "mutants",
+    "mutants2008",
+    "mutants_lifetime",
+    "registration",
+}
 FILES = [path for path in FILES if path.stem not in ELSEWHERE]
 
 
