@@ -2,9 +2,9 @@
 """nouveau's svm: a process goes away while its faults are handled.
 
 Faults of the GPU stand in a buffer, and work handles them. It looks up to
-which svmm each belongs under a mutex, drops the mutex, and goes on with the
-svmm. One process and its svmm are here; the retry of the interval notifier
-is written as a count and a sequence number.
+which svmm each belongs under a mutex, drops it, and goes on with the
+svmm. One process and its svmm are here; the retry of the interval
+notifier is written as a count and a sequence number.
 """
 
 from unpinned import *
