@@ -37,7 +37,7 @@ def rules_with(
         mm = REAL(era, flavour, name)
         return replace(mm, methods=mm.methods | {method: other})
 
-    patch.setattr(system, "_mm", made)
+    monkeypatch.setattr(system, "_mm", made)
     graph = explore(compile_system(system.build(MADE["Closed"], Scenario(1, 1, beside))))
     return {graph.rule(i) for i in graph.broken}
 
