@@ -393,7 +393,7 @@ CLASS = [
     ("§def invalidate_pages(self, r):\n    pass", "did you mean `invalidate_page`?", "helper"),
     ("§def pagefault(self, r):\n    pass", "did you mean `page_fault`?", "helper"),
     ("§def clear_young(self, r):\n    pass", "not modelled yet", "helper"),
-    ("§core = '2012'", "no such core", "3ad3d901bbcf"),
+    ("core = §'2012'", "no such core", "3ad3d901bbcf"),
     ("§def release(self, mm):\n    pass", "release() with 0 arguments", "def release(self):"),
     ("§def clear_flush_young(self, gfn):\n    pass", "not modelled yet", ""),
     (
