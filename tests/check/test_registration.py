@@ -26,9 +26,7 @@ SYNCHRONIZE = "        self.srcu.synchronize()\n"
 SECTION = "        with self.srcu.read():\n            found = self.find()\n"
 
 
-def rules_with(
-    core: Path, text: str, method: str, beside: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
-) -> set[str]:
+def rules_with(core: Path, text: str, method: str, beside: tuple[str, ...], patch: pytest.MonkeyPatch) -> set[str]:
     """Return the rules that `Closed` breaks when one method of the core stands as in another text."""
     core.write_text(text, encoding="utf-8")
     other = read_model(core, "Core").methods[method]
