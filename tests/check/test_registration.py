@@ -35,7 +35,7 @@ def rules_with(core: Path, text: str, method: str, beside: tuple[str, ...], patc
         mm = REAL(era, flavour, name)
         return replace(mm, methods=mm.methods | {method: other})
 
-    monkeypatch.setattr(system, "_mm", made)
+    patch.setattr(system, "_mm", made)
     graph = explore(compile_system(system.build(MADE["Closed"], Scenario(1, 1, beside))))
     return {graph.rule(i) for i in graph.broken}
 

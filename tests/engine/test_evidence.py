@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.searching import CLIENTS, DRIVERS, EXAMPLES, PLANS, judged, scenario
+from support.searching import CLIENTS, DRIVERS, every_plan, judged, scenario
 from support.systems import acquire, fork, op, put, thread, to
 from support.systems import system as made_of
 
@@ -25,7 +25,6 @@ from unpinned.ir.program import Check, Choose, Const, Local, Shared, System, Var
 from unpinned.ir.rules import LIMIT
 from unpinned.mm.system import build
 
-FILES = [*DRIVERS.glob("*2008.py"), *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
 _LIMITS = Limits(512 << 20)
 
 
@@ -45,12 +44,9 @@ def same_evidence(system: System, most: int = 40_000) -> bool:
     return True
 
 
-PARAMETERS = [pytest.param(plan, id=plan.name) for file in FILES for plan in api.plans(file)]
-
-
 #: CI takes every plan beside one operation; the other is for the long form.
 @pytest.mark.parametrize("op", ["zap", pytest.param("reclaim", marks=pytest.mark.long)])
-@pytest.mark.parametrize("plan", PARAMETERS)
+@pytest.mark.parametrize("plan", every_plan())
 def test_the_engines_agree_on_every_plan_of_the_repository(plan, op):
     if plan.operations is not None and op not in plan.operations:
         op = plan.operations[0]

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from support.campaigns import compare_many, in_parts, seeds
 from support.made_plans import made_plans, read_made
 from support.reducible import ranking_system
-from support.searching import CLIENTS, DRIVERS, EXAMPLES, PLANS, judged, scenario
+from support.searching import CLIENTS, PLANS, every_plan, judged, scenario
 from support.symmetric import RACY, any_systems, small
 from support.systems import op, put, systems, thread, to
 
@@ -31,8 +31,6 @@ from unpinned.mm.system import build
 from unpinned.reduce.symmetry import find_symmetry
 
 _LIMITS = Limits(512 << 20)
-FILES = [*DRIVERS.glob("*2008.py"), *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
-PLAN_PARAMETERS = [pytest.param(plan, id=plan.name) for file in FILES for plan in api.plans(file)]
 
 
 def same_safety(system: System, most: int = 40_000, *, at_once: bool = False) -> str:
@@ -71,7 +69,7 @@ def same_safety(system: System, most: int = 40_000, *, at_once: bool = False) ->
         pytest.param("reclaim", True, marks=pytest.mark.long),
     ],
 )
-@pytest.mark.parametrize("plan", PLAN_PARAMETERS)
+@pytest.mark.parametrize("plan", every_plan())
 def test_every_plan_of_the_repository(plan, op, any_frame):
     if plan.operations is not None and op not in plan.operations:
         op = plan.operations[0]

@@ -6,6 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+from _pytest.mark.structures import ParameterSet
+
 from unpinned.check.graph import endless_fault, stuck
 from unpinned.check.search import Graph, explore
 from unpinned.check.successors import compile_system
@@ -21,6 +24,16 @@ DRIVERS = ROOT / "src" / "unpinned" / "drivers"
 
 #: The files of plans whose clients have more than locks and counters: operations of their own, objects, work.
 CLIENTS = ("own", "lifetime", "work", "registration")
+
+
+def every_plan() -> list[ParameterSet]:
+    """Return the plans against the mm of 2008, the examples and those of the tests; mutants are for the long form."""
+    files = [*DRIVERS.glob("*2008.py"), *sorted(EXAMPLES.glob("*.py")), *sorted(PLANS.glob("*.py"))]
+    return [
+        pytest.param(plan, id=plan.name, marks=pytest.mark.long if file.stem.startswith("mutants") else ())
+        for file in files
+        for plan in read_plans(file)
+    ]
 
 
 @dataclass(frozen=True)
