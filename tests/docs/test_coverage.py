@@ -24,7 +24,7 @@ from unpinned.plan.reading.classes import PlanClass
 PAGE = ROOT / "docs" / "coverage.md"
 ENTRIES = entries(ROOT / "gallery")
 CLIENTS, BUGS = "Clients and eras", "The gallery"
-HEADINGS = {"2008": "Rules of 2008", "current": "Rules of today"}
+HEADINGS = {"2008": "Rules of 2008", "current": "Rules of today", "2005": "Rules of 2005"}
 PLANS = [(era, plan) for era in HEADINGS for plan in coverage.of_era(era)]
 
 
@@ -84,3 +84,10 @@ def test_the_entries_are_those_of_the_page(write_docs: bool) -> None:
         seconds = [f"{sum(half.seconds for half in one.halves):.1f}" for one in found]
         write(BUGS, [[*coverage.bug(entry), took] for entry, took in zip(ENTRIES, seconds, strict=True)])
     assert [row[:-1] for row in table_of(BUGS)] == [coverage.bug(entry) for entry in ENTRIES]
+
+
+def test_rows_have_the_columns_of_their_table() -> None:
+    blocks = [block for block in PAGE.read_text(encoding="utf-8").split("\n\n") if block.startswith("|")]
+    assert len(blocks) > len(HEADINGS)
+    for block in blocks:
+        assert len({line.count("|") for line in block.splitlines()}) == 1, block

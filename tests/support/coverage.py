@@ -34,7 +34,7 @@ def shipped() -> list[PlanClass]:
 def of_era(era: str) -> list[PlanClass]:
     """Return the shipped plans of an era; those of 2008 in each flavour of the mm's locks, their own first."""
     found = [plan for plan in shipped() if plan.era == era]
-    if era == "current":
+    if era != "2008":
         return found
     return [
         replace(plan, flavour=flavour)
