@@ -55,7 +55,6 @@ def test_the_list() -> None:
     ("args", "words"),
     [
         ((), "no name"),
-        (("my_driver", "--family", "A"), "a hook that the mm calls under the page table lock"),
         (("my_driver", "--family", "Z"), "no family 'Z'"),
         (("counter",), "word of the language"),
         (("a/b",), "no name for a plan"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plans of the families: each gives the verdict that it claims, and each that is missing says why."""
+"""The plans of the families: each gives the verdict that it claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from unpinned.new.skeleton import class_name, listing, skeleton
 from unpinned.plan.vocabulary import HOOKS
 
 ALL = families()
-SAID = [family for family in ALL if not family.needs]
 
 
 def by_letter(family) -> str:
@@ -24,10 +23,9 @@ def by_letter(family) -> str:
 
 def test_there_are_six() -> None:
     assert [family.letter for family in ALL] == list("ABCDEF")
-    assert [family.letter for family in SAID] == list("BCDEF")
 
 
-@pytest.mark.parametrize("family", SAID, ids=by_letter)
+@pytest.mark.parametrize("family", ALL, ids=by_letter)
 def test_a_check_says_what_the_skeleton_claims(family, tmp_path: Path) -> None:
     path = tmp_path / "my_driver.py"
     path.write_text(skeleton("my_driver", family), encoding="utf-8")
@@ -38,7 +36,7 @@ def test_a_check_says_what_the_skeleton_claims(family, tmp_path: Path) -> None:
     assert f"as it stands: {family.verdict}" in " ".join(path.read_text().split())
 
 
-@pytest.mark.parametrize("family", SAID, ids=by_letter)
+@pytest.mark.parametrize("family", ALL, ids=by_letter)
 def test_a_skeleton_teaches(family) -> None:
     """Before each hook stands a comment, which says when the mm calls it."""
     text = skeleton("my_driver", family)
@@ -53,16 +51,6 @@ def test_a_skeleton_teaches(family) -> None:
     assert max(map(len, lines)) <= 120
 
 
-@pytest.mark.parametrize("family", [family for family in ALL if family.needs], ids=by_letter)
-def test_a_family_that_cannot_be_said_is_refused_with_what_is_missing(family) -> None:
-    with pytest.raises(UsageError) as refused:
-        new_plan("my_driver", family.letter.lower())
-    assert not family.plan
-    assert not family.verdict
-    for needs in family.needs:
-        assert needs in refused.value.hint
-
-
 def test_a_letter_that_is_none() -> None:
     with pytest.raises(UsageError) as refused:
         new_plan("my_driver", "G")
@@ -73,7 +61,7 @@ def test_the_list_has_all_and_fits_into_a_mail() -> None:
     text = listing()
     for family in ALL:
         assert f"{family.letter}  {family.title[:30]}" in text
-        assert (f"--family {family.letter}" in text) == (not family.needs)
+        assert f"--family {family.letter}" in text
     assert max(map(len, text.splitlines())) <= 75
 
 
@@ -93,4 +81,4 @@ def test_a_name_that_is_no_class(name: str) -> None:
 
 
 def test_the_verdicts_are_words_of_the_program() -> None:
-    assert {family.verdict for family in SAID} <= {verdict.value for verdict in Verdict}
+    assert {family.verdict for family in ALL} <= {verdict.value for verdict in Verdict}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read the families of locking plans: what each is, and its plan, if the language can say it."""
+"""Read the families of locking plans: what each is, and its plan."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 from unpinned.errors import UsageError
-from unpinned.plan.vocabulary import listed
 
 #: The family that most drivers belong to.
 DEFAULT: Final = "B"
@@ -23,17 +22,13 @@ _FOLDER: Final = Path(__file__).with_name("families")
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A family: `title` is a sentence, `verdict` what a check says of `plan`.
-
-    One that the language cannot say yet has no verdict and no plan, and `needs` has the words that are missing.
-    """
+    """A family: `title` is a sentence, `verdict` what a check says of `plan`."""
 
     letter: str
     title: str
     who: str
     rule: str
     verdict: str
-    needs: tuple[str, ...]
     plan: str
 
 
@@ -46,19 +41,13 @@ def families() -> tuple[Family, ...]:
 def family(letter: str) -> Family:
     """Return the family of a letter, of either case.
 
-    :raises UsageError: if there is none, or the language cannot say it yet.
+    :raises UsageError: if there is none.
     """
     by_letter = {one.letter: one for one in families()}
     found = by_letter.get(letter.upper())
     if found is None:
         hint = f"There are: {', '.join(by_letter)}; `unpinned new --list` says what they are."
         raise UsageError(f"there is no family {letter!r}", hint=hint)
-    if found.needs:
-        said = listed(one.letter for one in by_letter.values() if not one.needs)
-        raise UsageError(
-            f"family {found.letter} cannot be said in the plan language yet",
-            hint=f"What is missing: {'; '.join(found.needs)}.\n  There are plans of the families {said}.",
-        )
     return found
 
 
@@ -67,17 +56,13 @@ def _read(path: Path) -> Family:
     text = path.read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(text)) or ""
     title, _, rest = docstring.partition("\n")
-    words: dict[str, list[str]] = {"verdict": [], "needs": []}
-    for line in rest.strip().splitlines():
-        word, _, said = line.partition(": ")
-        words.setdefault(word, []).append(said)
+    words = dict(line.split(": ", 1) for line in rest.strip().splitlines())
     plan = re.sub(r'\A.*?""".*?"""\s*', "", text, flags=re.DOTALL)
     return Family(
-        letter=words["family"][0],
+        letter=words["family"],
         title=title,
-        who=words["who"][0],
-        rule=words["rule"][0],
-        verdict="".join(words["verdict"]),
-        needs=tuple(words["needs"]),
+        who=words["who"],
+        rule=words["rule"],
+        verdict=words["verdict"],
         plan=plan,
     )

@@ -41,18 +41,15 @@ def skeleton(name: str, of: Family) -> str:
 
 
 def listing() -> str:
-    """Return the families as text, those that cannot be said yet with what is missing."""
+    """Return the families as text."""
     blocks = []
     for one in families():
         lines = [_filled(f"{one.letter}  ", one.title), _filled("   who   ", one.who), _filled("   rule  ", one.rule)]
-        if one.needs:
-            lines += [_filled("   not in the language yet: ", needs, 5) for needs in one.needs]
-        else:
-            lines.append(f"   write `unpinned new NAME --family {one.letter}`; a check says: {one.verdict}")
+        lines.append(f"   write `unpinned new NAME --family {one.letter}`; a check says: {one.verdict}")
         blocks.append("\n".join(lines) + "\n")
     return "\n".join(blocks)
 
 
-def _filled(head: str, text: str, indent: int = 9) -> str:
+def _filled(head: str, text: str) -> str:
     """Return words behind a head, in lines that fit into a mail."""
-    return textwrap.fill(text, _WIDTH, initial_indent=head, subsequent_indent=" " * min(indent, len(head)))
+    return textwrap.fill(text, _WIDTH, initial_indent=head, subsequent_indent=" " * len(head))

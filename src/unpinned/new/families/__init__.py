@@ -2,6 +2,6 @@
 """Hold a plan for each family of locking plans, one file a family.
 
 The docstring of a file has a sentence, a blank line, and lines `word: text`: `family`, a letter; `who` has such a plan;
-`rule`, what keeps faults and invalidations apart; then `verdict`, what a check says of the plan below, or `needs`, the
-words that the language lacks, and no plan. What stands below the docstring is written out, under another class name.
+`rule`, what keeps faults and invalidations apart; and `verdict`, what a check says of the plan below. What stands below
+the docstring is written out, under another class name.
 """
