@@ -119,9 +119,10 @@ def test_at_the_bound_on_memory_the_report_says_what_to_do():
 
 def test_what_was_given_up_is_told_at_length_and_in_data():
     scenario = ("--plan", "Kvm2008", "--vcpus", "3", "--pages", "2", "--ops", "zap", "--time", "3")
-    note = "frames are not taken for alike: vcpu/walk/page_fault/get_user_page (primary.py:57) compares them by order"
+    place = r"vcpu/walk/page_fault/get_user_page \(primary\.py:\d+\)"
+    note = f"frames are not taken for alike: {place} compares them by order"
     ran = unpinned("check", KVM2008, *scenario, "-v")
-    assert note in " ".join(ran.out.split())
+    assert re.search(note, " ".join(ran.out.split()))
     assert "alike" not in unpinned("check", KVM2008, *scenario).out
     (rung,) = unpinned("check", KVM2008, *scenario, "--json").data["plans"][0]["rungs"]
-    assert note in rung["notes"]
+    assert any(re.search(note, told) for told in rung["notes"])
