@@ -48,6 +48,19 @@ def test_the_required_part_for_reclaim_alone():
     ]
 
 
+def test_mprotect_and_mremap_come_later_and_are_required_where_there_is_nothing_else(tmp_path):
+    plan = one(DRIVERS / "kvm2008.py", "Kvm2008")
+    later = [str(rung.scenario) for rung in ladder(plan) if not rung.required]
+    assert later[:2] == ["1 vCPU, 1 page, mprotect", "1 vCPU, 1 page, mremap"]
+    head = "from unpinned.drivers.kvm2008 import Kvm2008Posted\n\n\nclass Moved(Kvm2008Posted):\n"
+    (tmp_path / "moved.py").write_text(f"{head}    operations = ('mremap',)\n", encoding="utf-8")
+    moved = one(tmp_path / "moved.py", "Moved")
+    assert required(moved)[0] == "1 vCPU, 1 page, mremap"
+    race = check_plan(moved, required_only=True).race
+    assert race is not None
+    assert race.rule == "coherence"
+
+
 def test_the_required_part_has_the_operations_of_the_client():
     alone = "1 vCPU, 1 page, "
     assert required(one(PLANS / "own.py", "TwoOrders"))[1:6] == [

@@ -54,7 +54,9 @@ def test_the_engines_agree_on_every_plan_of_the_repository(plan, op):
 
 
 @pytest.mark.parametrize(
-    ("path", "name", "beside"), judged(*CLIENTS, "tasks", "ioproc"), ids=lambda value: getattr(value, "stem", value)
+    ("path", "name", "beside"),
+    judged(*CLIENTS, "protect", "tasks", "ioproc"),
+    ids=lambda value: getattr(value, "stem", value),
 )
 def test_the_engines_agree_on_clients(path, name, beside):
     (plan,) = api.plans(path, name)

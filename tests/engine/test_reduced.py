@@ -79,7 +79,7 @@ def test_every_plan_of_the_repository(plan, op, any_frame):
 #: CI takes every third; the others are for the long form.
 SOME_CLIENTS = [
     pytest.param(*case, marks=() if i % 3 == 0 else pytest.mark.long)
-    for i, case in enumerate(judged(*CLIENTS, "tasks", "ioproc"))
+    for i, case in enumerate(judged(*CLIENTS, "protect", "tasks", "ioproc"))
 ]
 
 

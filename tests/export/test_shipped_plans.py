@@ -62,7 +62,7 @@ def test_spin_agrees_on_every_word_of_the_language(plan: str, tmp_path: Path) ->
 
 
 @requires_spin
-@pytest.mark.parametrize("op", ["fork+cow", "migrate", "oom_reap", "zap"])
+@pytest.mark.parametrize("op", ["fork+cow", "migrate", "mprotect", "mremap", "oom_reap", "zap"])
 @pytest.mark.parametrize("plan", TODAY)
 def test_spin_agrees_on_the_mm_of_today(plan: str, op: str, tmp_path: Path) -> None:
     scenario = Scenario(1, 1, tuple(op.split("+")))

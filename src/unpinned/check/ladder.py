@@ -32,6 +32,9 @@ from unpinned.plan.reading.classes import PlanClass
 
 DEFAULT_TIME: Final = 10.0  # seconds
 
+#: Operations that the required part leaves out, to stay within its time: munmap tells the client in the same way.
+_LATER: Final = ("mprotect", "mremap")
+
 #: A later rung is not begun with less than this share of the time left.
 _LEAST: Final = 0.02
 
@@ -70,6 +73,7 @@ def ladder(plan: PlanClass) -> tuple[Rung, ...]:
 
 def _of_threads(plan: PlanClass, ops: tuple[str, ...]) -> tuple[list[Scenario], list[Scenario]]:
     """Return the required scenarios, and the later ones, of operations that may run beside each other."""
+    every, ops = ops, tuple(op for op in ops if op not in _LATER) or ops
     ranges = tuple(op for op in ops if op != "reclaim") or ops
     required = [Scenario(1, 1, (op,)) for op in ops]
     # Each operation of the client's own beside a fault, beside each of the mm's, and beside the others of its own.
@@ -88,13 +92,15 @@ def _of_threads(plan: PlanClass, ops: tuple[str, ...]) -> tuple[list[Scenario], 
     unlike = [op for op in ops if op != "munmap"] or ["munmap"]
     other = "reclaim" if "reclaim" in unlike else unlike[-1]
     required.append(Scenario(1, 2, (f"{unlike[0]}@0", f"{other}@1")))
-    later = [Scenario(1, 2, (f"{op}@0", f"{op}@1")) for op in unlike]
-    later += [Scenario(2, 1, (op,)) for op in ops]
-    later += [Scenario(1, 2, (op,)) for op in ops]
-    later += [Scenario(1, 1, (first, second)) for first in ops for second in ops if first <= second]
-    later += [Scenario(2, 1, (op, op)) for op in ops]
-    later += [Scenario(1, 2, (first, second)) for first in ops for second in ops if first <= second]
-    later += [Scenario(2, 2, (op,)) for op in ops]
+    later = [Scenario(1, 1, (op,)) for op in every]
+    later += [Scenario(1, 2, (f"{op}@0", f"{op}@1")) for op in unlike]
+    later += [Scenario(2, 1, (op,)) for op in every]
+    later += [Scenario(1, 2, (op,)) for op in every]
+    later += [Scenario(1, 1, (first, second)) for first in every for second in every if first <= second]
+    later += [Scenario(2, 1, (op, op)) for op in every]
+    later += [Scenario(1, 2, (first, second)) for first in every for second in every if first <= second]
+    later += [Scenario(2, 2, (op,)) for op in every]
+    later += [Scenario(1, 1, (op, name)) for name in own for op in every]
     later += [Scenario(2, 1, (name,)) for name in own]
     later += [Scenario(1, 2, (ops[0], name)) for name in own]
     later += [Scenario(2, 1, (ops[0], name)) for name in own]

@@ -53,8 +53,8 @@ _SEQUENCE: Final = {
 #: The operations of the mm of 2008 that call a hook; in other eras all of them are taken to call all hooks.
 _CALLERS: Final = {
     "page_fault": frozenset(ERA_OPERATIONS["2008"]),
-    "invalidate_range_start": frozenset({"zap", "munmap"}),
-    "invalidate_range_end": frozenset({"zap", "munmap"}),
+    "invalidate_range_start": frozenset({"zap", "munmap", "mprotect", "mremap"}),
+    "invalidate_range_end": frozenset({"zap", "munmap", "mprotect", "mremap"}),
     "invalidate_page": frozenset({"reclaim"}),
 }
 

@@ -302,7 +302,14 @@ class MmCurrent(Core):
         """Copy a page that is shared, as its owner writes to it."""
         with self.mmap_lock.read():
             if given("fork"):
-                self.copy_page(gfn)
+                if given("mprotect"):
+                    with atomic():
+                        refused = self.read_only[gfn]
+                        note("look whether page {gfn} may be written to")
+                    if not refused:
+                        self.copy_page(gfn)
+                else:
+                    self.copy_page(gfn)
 
     def oom_reap(self):
         """Unmap any range of a process that is to die, without waiting for anybody."""

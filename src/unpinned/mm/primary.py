@@ -35,7 +35,9 @@ class Primary(Model):
     pt_lock = SpinLock()  # the page table lock, round every change of a PTE
     page_lock = PerPage(Mutex())  # held by reclaim from unmapping to freeing, and by swap-in
 
-    unmapped = PerPage(Flag())  # munmap took the address away
+    unmapped = PerPage(Flag())  # munmap or mremap took the address away
+    read_only = PerPage(Flag())  # mprotect took the right to write away
+    refused = PerCpu(Flag())  # get_user_page has ended the fault of a CPU for want of that right
     pte = PerPage(Pfn())
     pte_writable = PerPage(Flag())
     swapped = PerPage(Flag())  # the PTE holds a swap entry
@@ -56,10 +58,16 @@ class Primary(Model):
             while True:
                 with self.pt_lock, atomic():
                     gone = self.unmapped[gfn]
+                    if given("mprotect"):
+                        self.refused[this_cpu()] = write and self.read_only[gfn]
+                        gone = gone or self.refused[this_cpu()]
                     ready = self.ready(gfn, write)
                     page = NONE
                     if gone:
-                        note("get_user_page({gfn}): not mapped")
+                        if given("mprotect"):
+                            note("get_user_page({gfn}): not mapped, or not for writing")
+                        else:
+                            note("get_user_page({gfn}): not mapped")
                     elif ready:
                         page = self.pte[gfn]
                         if page == NONE:
@@ -157,6 +165,53 @@ class Primary(Model):
         self.start(r)
         self.clear(r)
         self.end(r)
+
+    def mremap(self):
+        """Move the pages of any range to addresses that no guest page has."""
+        with atomic():
+            start = choose(0, PAGES)
+            end = choose(start + 1, PAGES + 1)
+            note("mremap pages [{start}, {end})")
+        self.mremap_range(span(start, end))
+
+    def mremap_range(self, r):
+        """Move the pages of a range away: the mm keeps them, and the addresses go."""
+        with self.mmap_lock.write():
+            self.start(r)
+            for gfn in r:
+                with self.pt_lock, atomic():
+                    note("move PTE {gfn} away")
+                    self.unmapped[gfn] = True
+                    self.pte[gfn] = NONE
+                    self.pte_writable[gfn] = False
+                    self.swapped[gfn] = False
+            self.flush_tlb(r)
+            self.end(r)
+
+    def mprotect(self):
+        """Take the right to write to any range away, and give it back."""
+        with atomic():
+            start = choose(0, PAGES)
+            end = choose(start + 1, PAGES + 1)
+            note("mprotect pages [{start}, {end})")
+        self.mprotect_range(span(start, end))
+
+    def mprotect_range(self, r):
+        """Take the right to write to a range away, and give it back."""
+        self.protect(r, True)
+        self.protect(r, False)
+
+    def protect(self, r, read_only):
+        """Say whether a range may be written to; its PTEs are read-only until somebody writes again."""
+        with self.mmap_lock.write():
+            self.start(r)
+            for gfn in r:
+                with self.pt_lock, atomic():
+                    note("write-protect PTE {gfn}")
+                    self.read_only[gfn] = read_only
+                    self.pte_writable[gfn] = False
+            self.flush_tlb(r)
+            self.end(r)
 
     def clear(self, r):
         """Clear the PTEs of a range and free its pages."""

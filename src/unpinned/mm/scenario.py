@@ -13,7 +13,7 @@ from unpinned.plan.vocabulary import OPERATIONS
 #: More than these make no sense in a search, and would not fit the model's fields.
 MAX_VCPUS, MAX_PAGES, MAX_OPS, MAX_CPUS = 4, 4, 4, 8
 #: What threads of the process do: the mm exits once, after the last of them.
-OF_THREADS: Final = ("zap", "munmap", "fork", "cow")
+OF_THREADS: Final = ("zap", "munmap", "fork", "cow", "mprotect", "mremap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +87,8 @@ class Scenario:
         """Return how many frames are enough: one a page, and one for each time that a page can be faulted in again.
 
         That is once for each page after a zap or the OOM reaper, once for the page after a reclaim or a migration, and
-        never after a munmap, an exit or an operation of the client's own, for none frees a page that can be faulted in
-        again. A fork lets each page be copied once.
+        never after another operation, for none frees a page that can be faulted in again. A fork lets each page be
+        copied once.
         """
         again = {"zap": self.pages, "oom_reap": self.pages, "fork": self.pages, "reclaim": 1, "migrate": 1}
         most = [self.pages if op.page is None else 1 for op in self.operations]

@@ -212,12 +212,11 @@ class Secondary(Model):
                 if given("closing"):
                     failed = result == FAULT
                 else:
-                    check(
-                        "progress",
-                        result != FAULT or self.mm.unmapped[gfn],
-                        "page_fault() ends with FAULT, and the address is mapped",
-                    )
                     failed = result == FAULT and self.mm.unmapped[gfn]
+                    if given("mprotect"):
+                        failed = failed or (result == FAULT and self.mm.refused[this_cpu()])
+                        self.mm.refused[this_cpu()] = False
+                check("progress", result != FAULT or failed, "page_fault() ends with FAULT, and the address is mapped")
                 if failed:
                     self.faulting[this_cpu()] = False
             if failed:

@@ -122,6 +122,8 @@ _AIMED: Final[dict[str, Callable[[int], tuple[tuple[str, str], tuple[Val, ...]]]
     "fork": _one_page("fork_range"),
     "cow": lambda page: (("mm", "write_page"), (Val("gfn", (Const(page),)),)),
     "oom_reap": _one_page("reap_range"),
+    "mprotect": _one_page("mprotect_range"),
+    "mremap": _one_page("mremap_range"),
 }
 
 
@@ -135,6 +137,8 @@ _NEEDED_FOR: Final = {
     "linked": "listed",
     "list_lock": "listed",
     "missed": "tfh_read",
+    "read_only": "mprotect",
+    "refused": "mprotect",
     "shared": "fork",
     "srcu": "listed",
     "sub_seq": "invalidate",

@@ -81,9 +81,9 @@ FLAVOURS: Final = ("spinning", "sleeping")
 SPTES: Final = ("own", "pinned", "cpu")
 #: What the mm may do, by era, in the order of a ladder.
 ERA_OPERATIONS: Final[dict[str, tuple[str, ...]]] = {
-    "2008": ("zap", "munmap", "reclaim", "exit"),
+    "2008": ("zap", "munmap", "reclaim", "mprotect", "mremap", "exit"),
     "2005": ("zap", "munmap", "reclaim"),
-    "current": ("zap", "munmap", "reclaim", "migrate", "fork", "cow", "oom_reap", "exit"),
+    "current": ("zap", "munmap", "reclaim", "migrate", "fork", "cow", "oom_reap", "mprotect", "mremap", "exit"),
 }
 OPERATIONS: Final = tuple(dict.fromkeys(op for ops in ERA_OPERATIONS.values() for op in ops))
 
